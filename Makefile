@@ -1,0 +1,40 @@
+# Every target sets up what it needs: a fresh machine wants only Python 3.11+ and make.
+#   make train ARGS="--backend numpy --epochs 1"     make test PYTHON=python3.13
+PYTHON ?= python3
+VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: train test check readme clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+$(VENV)/.base: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml $(VENV)/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." are passed on
+	$(BIN)/python -m cnn train $(ARGS)
+
+test: $(VENV)/.dev  ## all tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the tests that take seconds
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
+
+readme: $(VENV)/.dev  ## measure everything README.md claims and write it there (needs PyTorch, see bench/readme.py)
+	$(BIN)/python -m bench.readme $(ARGS)
+
+clean:  ## remove environments, caches and build products (runs/ and results/ stay)
+	rm -rf .venv* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""The backends: one folder each, all with the functions that ``contract`` names."""

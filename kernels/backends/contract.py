@@ -1,0 +1,164 @@
+"""What a backend is: a module with these functions, under these names and parameters.
+
+``kernels.ops`` is the only caller. It has validated everything, so a backend trusts its inputs:
+NumPy arrays of one dtype (float32 or float64), logically NCHW (images) and OIHW (weights), of any
+strides, possibly read-only, possibly with a batch of zero where the public function allows it.
+Inputs are never modified. Results go into the arrays passed by keyword, which overlap no input
+and come from :meth:`Backend.empty` unless the caller brought its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.geometry import ConvGeometry, PoolGeometry
+
+FloatArray = NDArray[np.floating[Any]]
+IntArray = NDArray[np.integer[Any]]
+
+
+class Backend(Protocol):
+    """The operations of a backend, in the order in which each folder's files hold them."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Return an uninitialised array in the memory layout that this backend likes best."""
+
+    # convolution.py
+
+    def conv2d(
+        self,
+        x: FloatArray,
+        weight: FloatArray,
+        bias: FloatArray | None,
+        geometry: ConvGeometry,
+        *,
+        out: FloatArray,
+    ) -> None:
+        """Write the convolution into ``out``."""
+
+    def conv2d_backward_input(
+        self, grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
+    ) -> None:
+        """Write the gradient with respect to ``x`` into ``out``."""
+
+    def conv2d_backward_weight(
+        self, grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
+    ) -> None:
+        """Write the gradient with respect to ``weight`` into ``out``."""
+
+    def conv2d_backward_bias(self, grad_y: FloatArray, *, out: FloatArray) -> None:
+        """Write the gradient with respect to ``bias`` into ``out``."""
+
+    # pooling.py
+
+    def max_pool2d(
+        self, x: FloatArray, geometry: PoolGeometry, *, out: FloatArray, indices: IntArray
+    ) -> None:
+        """Write the maxima into ``out`` and their places in the H×W plane into ``indices``."""
+
+    def max_pool2d_backward(
+        self, grad_y: FloatArray, indices: IntArray, *, out: FloatArray
+    ) -> None:
+        """Add each gradient to ``out`` (zero elsewhere) at its index, known to be in range."""
+
+    # normalization.py
+
+    def batch_norm(
+        self,
+        x: FloatArray,
+        weight: FloatArray,
+        bias: FloatArray,
+        eps: float,
+        *,
+        out: FloatArray,
+        mean: FloatArray,
+        rstd: FloatArray,
+    ) -> None:
+        """Normalise by the batch's own statistics and write those too."""
+
+    def batch_norm_backward(
+        self,
+        grad_y: FloatArray,
+        x: FloatArray,
+        weight: FloatArray,
+        mean: FloatArray,
+        rstd: FloatArray,
+        *,
+        grad_x: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+    ) -> None:
+        """Write the three gradients of :meth:`batch_norm`."""
+
+    def batch_norm_inference(
+        self,
+        x: FloatArray,
+        weight: FloatArray,
+        bias: FloatArray,
+        running_mean: FloatArray,
+        running_var: FloatArray,
+        eps: float,
+        *,
+        out: FloatArray,
+    ) -> None:
+        """Normalise by given statistics."""
+
+    def batch_norm_inference_backward(
+        self,
+        grad_y: FloatArray,
+        x: FloatArray,
+        weight: FloatArray,
+        running_mean: FloatArray,
+        running_var: FloatArray,
+        eps: float,
+        *,
+        grad_x: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+    ) -> None:
+        """Write the three gradients of :meth:`batch_norm_inference`."""
+
+    # dense.py
+
+    def linear(
+        self, x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray
+    ) -> None:
+        """Write ``x @ weight.T + bias`` into ``out``."""
+
+    def linear_backward(
+        self,
+        grad_y: FloatArray,
+        x: FloatArray,
+        weight: FloatArray,
+        *,
+        grad_x: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+    ) -> None:
+        """Write the three gradients of :meth:`linear`."""
+
+    # activation.py
+
+    def relu(self, x: FloatArray, *, out: FloatArray) -> None:
+        """Write ``max(x, 0)`` into ``out``; NaN stays NaN."""
+
+    def relu_backward(self, grad_y: FloatArray, y: FloatArray, *, out: FloatArray) -> None:
+        """Write ``grad_y`` into ``out`` where ``y`` is positive or NaN, 0 elsewhere."""
+
+    # loss.py
+
+    def softmax(self, logits: FloatArray, *, out: FloatArray) -> None:
+        """Write each row's softmax into ``out``."""
+
+    def softmax_cross_entropy(
+        self, logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
+    ) -> float:
+        """Return the mean loss and write its gradient; ``labels`` are known to be in range."""
+
+
+def operations() -> tuple[str, ...]:
+    """Names of all functions that a backend has."""
+    return tuple(name for name in vars(Backend) if not name.startswith("_"))

@@ -1,0 +1,44 @@
+"""The oracle: each operation as plain loops over indices, the definition written down.
+
+To be read beside the formula. All arithmetic is in Python floats, that is float64, and results
+are rounded once, when they are stored. Nothing here is shared with the other backends but the
+output sizes in ``kernels.geometry``.
+"""
+
+from kernels.backends.naive.activation import relu, relu_backward
+from kernels.backends.naive.convolution import (
+    conv2d,
+    conv2d_backward_bias,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+)
+from kernels.backends.naive.dense import linear, linear_backward
+from kernels.backends.naive.loss import softmax, softmax_cross_entropy
+from kernels.backends.naive.memory import empty
+from kernels.backends.naive.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from kernels.backends.naive.pooling import max_pool2d, max_pool2d_backward
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_norm_inference_backward",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "empty",
+    "linear",
+    "linear_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_cross_entropy",
+]

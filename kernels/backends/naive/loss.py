@@ -1,0 +1,40 @@
+"""Softmax and cross-entropy, row by row."""
+
+from __future__ import annotations
+
+import math
+
+from kernels.backends.contract import FloatArray, IntArray
+
+
+def softmax(logits: FloatArray, *, out: FloatArray) -> None:
+    """``exp(z_k) / Σ_j exp(z_j)``, with the row's maximum taken off first."""
+    for n in range(logits.shape[0]):
+        row = [float(z) for z in logits[n]]
+        largest = _largest(row)
+        exponentials = [math.exp(z - largest) for z in row]
+        total = sum(exponentials)
+        for k, e in enumerate(exponentials):
+            out[n, k] = e / total
+
+
+def softmax_cross_entropy(
+    logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
+) -> float:
+    """``-1/N Σ_n log softmax(logits[n])[labels[n]]``; gradient ``(softmax - one_hot) / N``."""
+    N = logits.shape[0]
+    loss = 0.0
+    for n in range(N):
+        row = [float(z) for z in logits[n]]
+        largest = _largest(row)
+        exponentials = [math.exp(z - largest) for z in row]
+        total = sum(exponentials)
+        loss += math.log(total) - (row[labels[n]] - largest)
+        for k, e in enumerate(exponentials):
+            one_hot = 1.0 if k == labels[n] else 0.0
+            grad_logits[n, k] = (e / total - one_hot) / N
+    return loss / N
+
+
+def _largest(row: list[float]) -> float:
+    return math.nan if any(math.isnan(z) for z in row) else max(row)

@@ -1,0 +1,113 @@
+"""Batch-norm and its gradients, channel by channel, value by value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from kernels.backends.contract import FloatArray
+
+
+def batch_norm(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    eps: float,
+    *,
+    out: FloatArray,
+    mean: FloatArray,
+    rstd: FloatArray,
+) -> None:
+    """``y = weight · (x - mean) / sqrt(var + eps) + bias``, one mean and variance a channel."""
+    for c in range(x.shape[1]):
+        values = [float(x[place]) for place in _places(x.shape, c)]
+        mu = sum(values) / len(values)
+        var = sum((v - mu) ** 2 for v in values) / len(values)
+        r = _rstd(var, eps)
+        for place, v in zip(_places(x.shape, c), values, strict=True):
+            out[place] = float(weight[c]) * (v - mu) * r + float(bias[c])
+        mean[c], rstd[c] = mu, r
+
+
+def batch_norm_backward(
+    grad_y: FloatArray,
+    x: FloatArray,
+    weight: FloatArray,
+    mean: FloatArray,
+    rstd: FloatArray,
+    *,
+    grad_x: FloatArray,
+    grad_weight: FloatArray,
+    grad_bias: FloatArray,
+) -> None:
+    """``grad_x = weight · rstd · (grad_y - Σ grad_y / M - x̂ · Σ (grad_y · x̂) / M)``."""
+    for c in range(x.shape[1]):
+        mu, r = float(mean[c]), float(rstd[c])
+        places = list(_places(x.shape, c))
+        grads = [float(grad_y[place]) for place in places]
+        normalized = [(float(x[place]) - mu) * r for place in places]
+        sum_g = sum(grads)
+        sum_gx = sum(g * xn for g, xn in zip(grads, normalized, strict=True))
+        M = len(places)
+        for place, g, xn in zip(places, grads, normalized, strict=True):
+            grad_x[place] = float(weight[c]) * r * (g - sum_g / M - xn * sum_gx / M)
+        grad_weight[c], grad_bias[c] = sum_gx, sum_g
+
+
+def batch_norm_inference(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray,
+    running_mean: FloatArray,
+    running_var: FloatArray,
+    eps: float,
+    *,
+    out: FloatArray,
+) -> None:
+    """``y = weight · (x - running_mean) / sqrt(running_var + eps) + bias``."""
+    for c in range(x.shape[1]):
+        mu, r = float(running_mean[c]), _rstd(float(running_var[c]), eps)
+        for place in _places(x.shape, c):
+            out[place] = float(weight[c]) * (float(x[place]) - mu) * r + float(bias[c])
+
+
+def batch_norm_inference_backward(
+    grad_y: FloatArray,
+    x: FloatArray,
+    weight: FloatArray,
+    running_mean: FloatArray,
+    running_var: FloatArray,
+    eps: float,
+    *,
+    grad_x: FloatArray,
+    grad_weight: FloatArray,
+    grad_bias: FloatArray,
+) -> None:
+    """``grad_x = grad_y · weight / sqrt(running_var + eps)``: the statistics are constants."""
+    for c in range(x.shape[1]):
+        mu, r = float(running_mean[c]), _rstd(float(running_var[c]), eps)
+        sum_g = sum_gx = 0.0
+        for place in _places(x.shape, c):
+            g = float(grad_y[place])
+            grad_x[place] = g * float(weight[c]) * r
+            sum_g += g
+            sum_gx += g * (float(x[place]) - mu) * r
+        grad_weight[c], grad_bias[c] = sum_gx, sum_g
+
+
+def _rstd(var: float, eps: float) -> float:
+    """Return ``1 / sqrt(var + eps)`` as IEEE 754 has it: inf at 0, NaN below and for NaN."""
+    if var + eps > 0:
+        return 1.0 / math.sqrt(var + eps)
+    return math.inf if var + eps == 0 else math.nan
+
+
+def _places(shape: tuple[int, ...], channel: int) -> Iterator[tuple[int, ...]]:
+    """Yield the indices of all values of a channel in an array (N, C, ...)."""
+    if len(shape) == 2:
+        for n in range(shape[0]):
+            yield n, channel
+        return
+    for place in _places(shape[:-1], channel):
+        for last in range(shape[-1]):
+            yield *place, last

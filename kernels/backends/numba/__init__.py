@@ -1,0 +1,42 @@
+"""Numba: jitted, multi-threaded loop nests over channels-last data.
+
+Results have the same bits whatever the number of threads.
+"""
+
+from kernels.backends.numba.activation import relu, relu_backward
+from kernels.backends.numba.convolution import (
+    conv2d,
+    conv2d_backward_bias,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+)
+from kernels.backends.numba.dense import linear, linear_backward
+from kernels.backends.numba.loss import softmax, softmax_cross_entropy
+from kernels.backends.numba.memory import empty
+from kernels.backends.numba.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from kernels.backends.numba.pooling import max_pool2d, max_pool2d_backward
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_norm_inference_backward",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "empty",
+    "linear",
+    "linear_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_cross_entropy",
+]

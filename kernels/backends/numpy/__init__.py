@@ -1,0 +1,43 @@
+"""Vectorised NumPy: im2col and BLAS for sums of products, strided views for windows.
+
+No Python loop runs over images, channels or pixels: only over the KH×KW taps of a window, and over
+chunks that keep im2col's buffer small.
+"""
+
+from kernels.backends.numpy.activation import relu, relu_backward
+from kernels.backends.numpy.convolution import (
+    conv2d,
+    conv2d_backward_bias,
+    conv2d_backward_input,
+    conv2d_backward_weight,
+)
+from kernels.backends.numpy.dense import linear, linear_backward
+from kernels.backends.numpy.loss import softmax, softmax_cross_entropy
+from kernels.backends.numpy.memory import empty
+from kernels.backends.numpy.normalization import (
+    batch_norm,
+    batch_norm_backward,
+    batch_norm_inference,
+    batch_norm_inference_backward,
+)
+from kernels.backends.numpy.pooling import max_pool2d, max_pool2d_backward
+
+__all__ = [
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_inference",
+    "batch_norm_inference_backward",
+    "conv2d",
+    "conv2d_backward_bias",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "empty",
+    "linear",
+    "linear_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "relu",
+    "relu_backward",
+    "softmax",
+    "softmax_cross_entropy",
+]

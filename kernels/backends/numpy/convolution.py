@@ -1,0 +1,151 @@
+"""Convolution and its gradients as im2col, one matrix product, and col2im.
+
+Following Chellapilla, Puri & Simard, "High performance convolutional neural networks for document
+processing" (2006), on channels-last data: M window positions, and K = KH·KW·C/groups elements per
+window, of which a run of KW·C/groups lies contiguous in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from kernels.backends.contract import FloatArray
+from kernels.backends.numpy.blas import matmul
+from kernels.backends.numpy.memory import channels_last
+from kernels.geometry import ConvGeometry
+
+COLUMN_BYTES = 2 * 2**20
+"""Memory that im2col's buffer may take; where one row of windows is larger, that row."""
+
+Chunk = tuple[slice, slice]
+
+
+def conv2d(
+    x: FloatArray,
+    weight: FloatArray,
+    bias: FloatArray | None,
+    geometry: ConvGeometry,
+    *,
+    out: FloatArray,
+) -> None:
+    """Write ``columns @ filters + bias``."""
+    image, filters = _padded(x, geometry), _filter_matrix(weight, geometry)
+    y = channels_last(out)
+    for chunk in _chunks(geometry, x.itemsize):
+        product = matmul(_columns(image, geometry, chunk), filters)
+        target = y[chunk]
+        pixels = np.moveaxis(product, 0, 1).reshape(target.shape)
+        np.add(pixels, 0 if bias is None else bias, out=target)
+
+
+def conv2d_backward_input(
+    grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
+) -> None:
+    """Add ``grad_y @ filters.T`` to the pixels that the columns were taken from (col2im)."""
+    filters = _filter_matrix(weight, geometry).swapaxes(1, 2)
+    height, width = geometry.height, geometry.width
+    padded = np.zeros(_padded_shape(geometry), grad_y.dtype)
+    windows = _windows(padded, geometry, writeable=True)
+    for images, window_rows in _chunks(geometry, grad_y.itemsize):
+        columns = matmul(_gradient_matrix(grad_y, geometry, (images, window_rows)), filters)
+        target = windows[:, images, window_rows]
+        columns = columns.reshape(target.shape)
+        for p in range(height.kernel):
+            for q in range(width.kernel):
+                target[..., p, q, :] += columns[..., p, q, :]
+    inside = padded[:, height.before :, width.before :][:, : height.size, : width.size]
+    channels_last(out)[...] = inside
+
+
+def conv2d_backward_weight(
+    grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
+) -> None:
+    """Write ``columns.T @ grad_y``."""
+    G, (O, Cg, KH, KW) = geometry.groups, geometry.weight_shape
+    image = _padded(x, geometry)
+    total = np.zeros((G, KH * KW * Cg, O // G), x.dtype)
+    for chunk in _chunks(geometry, x.itemsize):
+        columns = _columns(image, geometry, chunk).swapaxes(1, 2)
+        total += matmul(columns, _gradient_matrix(grad_y, geometry, chunk))
+    out[...] = total.reshape(G, KH, KW, Cg, O // G).transpose(0, 4, 3, 1, 2).reshape(out.shape)
+
+
+def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
+    """Write the sum over images and pixels."""
+    channels_last(grad_y).sum(axis=(0, 1, 2), out=out)
+
+
+def _filter_matrix(weight: FloatArray, geometry: ConvGeometry) -> FloatArray:
+    """Return the weights as (G, K, O / G), K in the order of a window's memory: KH, KW, C."""
+    G, (O, Cg, KH, KW) = geometry.groups, geometry.weight_shape
+    split = weight.reshape(G, O // G, Cg, KH, KW)
+    return split.transpose(0, 3, 4, 2, 1).reshape(G, KH * KW * Cg, O // G)
+
+
+def _gradient_matrix(grad_y: FloatArray, geometry: ConvGeometry, chunk: Chunk) -> FloatArray:
+    """Return a chunk of grad_y as (G, M, O / G)."""
+    G, O = geometry.groups, geometry.out_channels
+    pixels = channels_last(grad_y)[chunk].reshape(-1, G, O // G)
+    return np.moveaxis(pixels, 1, 0)
+
+
+def _padded_shape(geometry: ConvGeometry) -> tuple[int, ...]:
+    height, width = geometry.height, geometry.width
+    return (
+        geometry.batch,
+        height.size + height.before + height.after,
+        width.size + width.before + width.after,
+        geometry.channels,
+    )
+
+
+def _padded(x: FloatArray, geometry: ConvGeometry) -> FloatArray:
+    """Return the images channels-last with zeros around them."""
+    height, width = geometry.height, geometry.width
+    if not any((height.before, height.after, width.before, width.after)):
+        return channels_last(x)
+    image = np.zeros(_padded_shape(geometry), x.dtype)
+    inside = image[:, height.before :, width.before :][:, : height.size, : width.size]
+    inside[...] = channels_last(x)
+    return image
+
+
+def _windows(image: FloatArray, geometry: ConvGeometry, writeable: bool = False) -> FloatArray:
+    """Return all windows of padded images as a view (G, N, OH, OW, KH, KW, C / G)."""
+    height, width, G = geometry.height, geometry.width, geometry.groups
+    spans = (height.span, width.span)
+    dense = sliding_window_view(image, spans, axis=(1, 2), writeable=writeable)
+    windows = dense[
+        :, :: height.stride, :: width.stride, :, :: height.dilation, :: width.dilation
+    ][:, : height.outputs, : width.outputs]
+    N, OH, OW, C, KH, KW = windows.shape
+    strides = windows.strides
+    grouped = np.lib.stride_tricks.as_strided(
+        windows,
+        (N, OH, OW, G, C // G, KH, KW),
+        (*strides[:3], strides[3] * (C // G), *strides[3:]),
+        writeable=writeable,
+    )
+    return grouped.transpose(3, 0, 1, 2, 5, 6, 4)
+
+
+def _columns(image: FloatArray, geometry: ConvGeometry, chunk: Chunk) -> FloatArray:
+    """Return a chunk of windows as a matrix (G, M, K): im2col."""
+    images, window_rows = chunk
+    windows = _windows(image, geometry)[:, images, window_rows]
+    K = windows.shape[4] * windows.shape[5] * windows.shape[6]
+    return windows.reshape(geometry.groups, -1, K)
+
+
+def _chunks(geometry: ConvGeometry, itemsize: int) -> Iterator[Chunk]:
+    """Yield slices of images and of rows of windows whose columns fit into COLUMN_BYTES."""
+    N, O, OH, OW = geometry.y_shape
+    row = OW * geometry.channels * geometry.height.kernel * geometry.width.kernel * itemsize
+    rows = min(OH, max(1, COLUMN_BYTES // row))
+    images = max(1, COLUMN_BYTES // (row * OH))
+    for n in range(0, N, images):
+        for i in range(0, OH, rows):
+            yield slice(n, n + images), slice(i, i + rows)

@@ -1,0 +1,137 @@
+"""Validation shared by all operations: what is wrong is said before anything is written."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import Backend, FloatArray, IntArray
+from kernels.errors import ShapeError
+
+FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def floats(*, ndim: int | None = None, min_ndim: int = 0, **arrays: Any) -> None:
+    """Check that all are float arrays of one dtype, and the first has the wanted dimensions.
+
+    ``None`` stands for an optional array that was left out.
+    """
+    first_name, first = next(iter(arrays.items()))
+    for name, array in arrays.items():
+        if array is None:
+            continue
+        if not isinstance(array, np.ndarray):
+            raise TypeError(
+                f"{name} must be a NumPy array of float32 or float64, got {type(array).__name__}"
+            )
+        if array.dtype not in FLOAT_DTYPES:
+            raise TypeError(f"{name} must be of dtype float32 or float64, got {array.dtype}")
+        if array.dtype != first.dtype:
+            raise TypeError(
+                f"{name} must have the dtype of {first_name}, {first.dtype}; got {array.dtype}"
+            )
+    if ndim is not None and first.ndim != ndim:
+        raise ShapeError(f"{first_name} must have {ndim} dimensions, got shape {first.shape}")
+    if first.ndim < min_ndim:
+        raise ShapeError(
+            f"{first_name} must have {min_ndim} or more dimensions, got shape {first.shape}"
+        )
+
+
+def shape(name: str, array: NDArray[Any] | None, wanted: tuple[int, ...], why: str) -> None:
+    """Check an array's exact shape; ``why`` says what it has to fit."""
+    if array is not None and array.shape != wanted:
+        raise ShapeError(f"{name} must have shape {wanted} to fit {why}, got {array.shape}")
+
+
+def output(name: str, out: Any, wanted: tuple[int, ...], like: FloatArray, **inputs: Any) -> None:
+    """Check an array that a result is to be written to."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array of {like.dtype}, got {type(out).__name__}")
+    if out.dtype != like.dtype:
+        raise TypeError(f"{name} must have the dtype of the inputs, {like.dtype}; got {out.dtype}")
+    if out.shape != wanted:
+        raise ShapeError(f"{name} must have shape {wanted} to hold the result, got {out.shape}")
+    if not out.flags.writeable:
+        raise ValueError(f"{name} must be writeable, got a read-only array")
+    if 0 in out.strides and any(s > 1 for s, step in zip(wanted, out.strides, strict=True) if not step):
+        raise ValueError(f"{name} must not repeat elements (a stride is 0: a broadcast view)")
+    for input_name, array in inputs.items():
+        if array is not None and np.may_share_memory(out, array):
+            raise ValueError(f"{name} must not share memory with {input_name}")
+
+
+def result(
+    backend: Backend, out: FloatArray | None, wanted: tuple[int, ...], like: FloatArray, **inputs: Any
+) -> FloatArray:
+    """Return ``out`` once checked, or a new array of the backend's favourite layout."""
+    if out is None:
+        return backend.empty(wanted, like.dtype)
+    output("out", out, wanted, like, **inputs)
+    return out
+
+
+def integer(name: str, value: Any, minimum: int) -> int:
+    """Check a plain integer with a lower limit."""
+    if isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be an integer, got {value!r}")
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    if number < minimum:
+        raise ShapeError(f"{name} must be {minimum} or more, got {value!r}")
+    return number
+
+
+def pair(name: str, value: Any, minimum: int) -> tuple[int, int]:
+    """Check an integer or a pair of them, for height and width."""
+    if not isinstance(value, tuple | list):
+        number = integer(name, value, minimum)
+        return number, number
+    if len(value) != 2:
+        raise ShapeError(f"{name} must be an integer or (height, width), got {value!r}")
+    return integer(name, value[0], minimum), integer(name, value[1], minimum)
+
+
+def image_shape(name: str, value: Any) -> tuple[int, int, int, int]:
+    """Check a shape (N, C, H, W) given as integers."""
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"{name} must be a tuple of 4 integers, got {value!r}")
+    if len(value) != 4:
+        raise ShapeError(f"{name} must have 4 entries, got {value!r}")
+    n, c, h, w = (integer(f"{name}[{i}]", v, 0) for i, v in enumerate(value))
+    return n, c, h, w
+
+
+def epsilon(value: Any) -> float:
+    """Check batch-norm's ``eps``."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"eps must be a number, got {value!r}")
+    number = float(value)
+    if not (math.isfinite(number) and number >= 0):
+        raise ShapeError(f"eps must be finite and 0 or more, got {value!r}")
+    return number
+
+
+def integers(name: str, array: Any) -> None:
+    """Check for an array of any integer dtype but bool."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array of integers, got {type(array).__name__}")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{name} must be of an integer dtype, got {array.dtype}")
+
+
+def within(name: str, array: IntArray, limit: int, why: str) -> None:
+    """Check that all entries are from 0 to ``limit - 1``."""
+    if array.size == 0:
+        return
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= limit:
+        wrong = low if low < 0 else high
+        raise ShapeError(f"{name} must be from 0 to {limit - 1} to fit {why}, got {wrong}")
