@@ -7,9 +7,7 @@ from kernels.backends.contract import FloatArray
 from kernels.ops import checks
 
 
-def relu(
-    x: FloatArray, *, out: FloatArray | None = None, backend: str | None = None
-) -> FloatArray:
+def relu(x: FloatArray, *, out: FloatArray | None = None, backend: str | None = None) -> FloatArray:
     """Element by element ``max(x, 0)``; NaN stays NaN, so that divergence stays visible.
 
     Parameters

@@ -59,7 +59,9 @@ def output(name: str, out: Any, wanted: tuple[int, ...], like: FloatArray, **inp
         raise ShapeError(f"{name} must have shape {wanted} to hold the result, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name} must be writeable, got a read-only array")
-    if 0 in out.strides and any(s > 1 for s, step in zip(wanted, out.strides, strict=True) if not step):
+    if 0 in out.strides and any(
+        s > 1 for s, step in zip(wanted, out.strides, strict=True) if not step
+    ):
         raise ValueError(f"{name} must not repeat elements (a stride is 0: a broadcast view)")
     for input_name, array in inputs.items():
         if array is not None and np.may_share_memory(out, array):
@@ -67,7 +69,11 @@ def output(name: str, out: Any, wanted: tuple[int, ...], like: FloatArray, **inp
 
 
 def result(
-    backend: Backend, out: FloatArray | None, wanted: tuple[int, ...], like: FloatArray, **inputs: Any
+    backend: Backend,
+    out: FloatArray | None,
+    wanted: tuple[int, ...],
+    like: FloatArray,
+    **inputs: Any,
 ) -> FloatArray:
     """Return ``out`` once checked, or a new array of the backend's favourite layout."""
     if out is None:

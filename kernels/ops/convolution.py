@@ -243,7 +243,9 @@ def _geometry(
     O, in_group, KH, KW = weight_shape
     G = checks.integer("groups", groups, 1)
     if min(C, O) < 1:
-        raise ShapeError(f"x and weight need 1 or more channels, got shapes {x_shape}, {weight_shape}")
+        raise ShapeError(
+            f"x and weight need 1 or more channels, got shapes {x_shape}, {weight_shape}"
+        )
     if C % G or O % G:
         raise ShapeError(f"groups must divide the channels of x and weight, {C} and {O}; got {G}")
     if in_group != C // G:

@@ -25,10 +25,17 @@ def axes(
     strides = checks.pair("stride", stride, 1)
     dilations = checks.pair("dilation", dilation, 1)
     pads = _padding(padding, sizes, kernels, strides, dilations)
-    names = ("height", "width")
     height, width = (
-        _axis(*parts, ceil_mode)
-        for parts in zip(names, sizes, kernels, strides, dilations, pads, strict=True)
+        _axis(
+            ("height", "width")[a],
+            sizes[a],
+            kernels[a],
+            strides[a],
+            dilations[a],
+            pads[a],
+            ceil_mode,
+        )
+        for a in (0, 1)
     )
     return height, width
 

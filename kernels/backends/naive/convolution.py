@@ -40,7 +40,7 @@ def conv2d_backward_input(
     """``grad_x[n, c, h, w] += grad_y[n, o, i, j] · weight[o, c, p, q]``."""
     grad, filters = scalars(grad_y), scalars(weight)
     total = np.zeros(geometry.x_shape)
-    grad_x = memoryview(total)
+    grad_x = total.data
     N, O, OH, OW = geometry.y_shape
     for n in range(N):
         for o in range(O):
@@ -59,7 +59,7 @@ def conv2d_backward_weight(
     """``grad_weight[o, c, p, q] += grad_y[n, o, i, j] · x[n, c, h, w]``."""
     grad, image = scalars(grad_y), scalars(x)
     total = np.zeros(geometry.weight_shape)
-    grad_weight = memoryview(total)
+    grad_weight = total.data
     N, O, OH, OW = geometry.y_shape
     for n in range(N):
         for o in range(O):

@@ -29,11 +29,11 @@ def softmax_cross_entropy(
         largest = _largest(row)
         exponentials = [math.exp(z - largest) for z in row]
         total = sum(exponentials)
-        loss += math.log(total) - (row[labels[n]] - largest)
+        loss += math.log(total) - (row[int(labels[n])] - largest)
         for k, e in enumerate(exponentials):
             one_hot = 1.0 if k == labels[n] else 0.0
             grad_logits[n, k] = (e / total - one_hot) / N
-    return loss / N
+    return float(loss / N)
 
 
 def _largest(row: list[float]) -> float:

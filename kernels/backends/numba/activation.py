@@ -1,18 +1,49 @@
-"""ReLU and its gradient."""
+"""ReLU and its gradient: one gate on flat memory."""
 
 from __future__ import annotations
 
-import numpy as np
+import numba
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.vector import (
+    greater_or_nan,
+    lanes,
+    load_first,
+    select,
+    store_first,
+    zeros,
+)
+
+BLOCK_ELEMENTS = 16384
 
 
 def relu(x: FloatArray, *, out: FloatArray) -> None:
-    """Write ``maximum(x, 0)``, which keeps NaN."""
-    np.maximum(x, 0, out=out)
+    """Let x through where it is positive or NaN."""
+    values = flat_input(x)
+    with FlatOutput(out) as y:
+        _gate(values, values, y)
 
 
 def relu_backward(grad_y: FloatArray, y: FloatArray, *, out: FloatArray) -> None:
-    """Write 0 where ``y <= 0``, which is false for NaN."""
-    out[...] = grad_y
-    np.copyto(out, 0, where=y <= 0)
+    """Let the gradient through where y is positive or NaN."""
+    with FlatOutput(out) as grad_x:
+        _gate(flat_input(grad_y), flat_input(y), grad_x)
+
+
+@parallel
+def _gate(values, gates, out):
+    size = len(out)
+    for block in numba.prange(-(-size // BLOCK_ELEMENTS)):
+        first = block * BLOCK_ELEMENTS
+        _gate_block(values, gates, out, first, min(first + BLOCK_ELEMENTS, size))
+
+
+@serial
+def _gate_block(values, gates, out, first, last):
+    nothing = zeros(values)
+    for i in range(first, last, lanes(values)):
+        valid = min(lanes(values), last - i)
+        is_open = greater_or_nan(load_first(gates, i, valid), nothing)
+        store_first(out, i, select(is_open, load_first(values, i, valid), nothing), valid)

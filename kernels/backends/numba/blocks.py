@@ -10,7 +10,7 @@ from kernels.backends.numba.vector import lanes, load, load_first, store, store_
 
 
 @serial
-def copy(target, to, source, begin, count):  # type: ignore[no-untyped-def]
+def copy(target, to, source, begin, count):
     """``target[to : to + count] = source[begin : begin + count]``."""
     width = lanes(target)
     whole = count - count % width
@@ -22,7 +22,7 @@ def copy(target, to, source, begin, count):  # type: ignore[no-untyped-def]
 
 
 @serial
-def clear(target, begin, count):  # type: ignore[no-untyped-def]
+def clear(target, begin, count):
     """``target[begin : begin + count] = 0``."""
     width = lanes(target)
     whole = count - count % width

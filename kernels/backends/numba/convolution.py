@@ -16,6 +16,7 @@ from kernels.backends.numba.jit import parallel, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.micro_kernel import multiply_accumulate
 from kernels.backends.numba.plan import Plan, backward_plan, forward_plan
+from kernels.backends.numba.reduction import channel_sums
 from kernels.geometry import ConvGeometry
 
 MOST_PARTIALS = 16
@@ -64,7 +65,7 @@ def conv2d_backward_weight(
 
 def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
     """Sum over images and pixels."""
-    grad_y.sum(axis=(0, 2, 3), out=out)
+    out[...] = channel_sums(flat_input(grad_y), grad_y.shape[1])
 
 
 def _packed(
@@ -83,13 +84,13 @@ def _partials(plan: Plan, weight_bytes: int) -> int:
 
 
 @parallel
-def _gather(source, weights, start, target, plan):  # type: ignore[no-untyped-def]
+def _gather(source, weights, start, target, plan):
     for task in numba.prange(plan.images * plan.bands):
         _gather_band(source, weights, start, target, task // plan.bands, task % plan.bands, plan)
 
 
 @serial
-def _gather_band(source, weights, start, target, image, band, plan):  # type: ignore[no-untyped-def]
+def _gather_band(source, weights, start, target, image, band, plan):
     scratch = _band_of(source, image, band, plan)
     out_group = plan.target_channels // plan.groups
     in_group = plan.source_channels // plan.groups
@@ -121,7 +122,7 @@ def _gather_band(source, weights, start, target, image, band, plan):  # type: ig
 
 
 @parallel
-def _accumulate(source, grad, partials, count, plan):  # type: ignore[no-untyped-def]
+def _accumulate(source, grad, partials, count, plan):
     tasks = plan.images * plan.bands
     size = len(partials) // count
     for part in numba.prange(count):
@@ -132,7 +133,7 @@ def _accumulate(source, grad, partials, count, plan):  # type: ignore[no-untyped
 
 
 @serial
-def _accumulate_band(source, grad, partials, first, image, band, plan):  # type: ignore[no-untyped-def]
+def _accumulate_band(source, grad, partials, first, image, band, plan):
     scratch = _band_of(source, image, band, plan)
     out_group = plan.target_channels // plan.groups
     in_group = plan.source_channels // plan.groups
@@ -158,7 +159,7 @@ def _accumulate_band(source, grad, partials, first, image, band, plan):  # type:
 
 
 @serial
-def _band_of(source, image, band, plan):  # type: ignore[no-untyped-def]
+def _band_of(source, image, band, plan):
     """Copy the source rows that a band of targets needs, with zeros outside the image."""
     C = plan.source_channels
     columns, width = plan.source_columns, plan.scratch_columns

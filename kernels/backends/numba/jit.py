@@ -80,6 +80,6 @@ def _cached(variant: str, function: Callable[..., None], **flags: Any) -> Callab
         users_folder = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(cache_folder() / variant)
         try:
-            return numba.njit(cache=True, **FLAGS, **flags)(function)  # type: ignore[no-any-return]
+            return numba.njit(cache=True, **FLAGS, **flags)(function)
         finally:
             numba.config.CACHE_DIR = users_folder

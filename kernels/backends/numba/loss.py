@@ -1,34 +1,69 @@
-"""Softmax and cross-entropy, all rows at once."""
+"""Softmax and cross-entropy, a row at a time."""
 
 from __future__ import annotations
 
+import math
+
+import numba
 import numpy as np
 
 from kernels.backends.contract import FloatArray, IntArray
+from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.memory import FlatOutput, flat_input
 
 
 def softmax(logits: FloatArray, *, out: FloatArray) -> None:
-    """Exponentials of the rows less their maxima, over their sums."""
-    np.exp(_shifted(logits), out=out)
-    out /= out.sum(axis=1, keepdims=True)
+    """Exponentials of each row less its maximum, over their sum."""
+    with FlatOutput(out) as probabilities:
+        _softmax_rows(flat_input(logits), probabilities, *logits.shape)
 
 
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
 ) -> float:
-    """Take the log-sum-exp of the shifted rows less the shifted true logit; mean in float64."""
-    N = logits.shape[0]
-    shifted = _shifted(logits)
-    true = (np.arange(N), labels)
-    np.exp(shifted, out=grad_logits)
-    total = grad_logits.sum(axis=1, keepdims=True)
-    losses = np.log(total[:, 0], dtype=np.float64) - shifted[true]
-    grad_logits /= total
-    grad_logits[true] -= 1
-    grad_logits /= N
+    """Return the mean over rows of log-sum-exp less the true logit, in float64."""
+    N, K = logits.shape
+    losses = np.empty(N)
+    true = flat_input(labels.astype(np.int64, copy=False))
+    with FlatOutput(grad_logits) as grad:
+        _cross_entropy_rows(flat_input(logits), true, grad, losses, N, K)
     return float(losses.mean())
 
 
-def _shifted(logits: FloatArray) -> FloatArray:
-    with np.errstate(invalid="ignore"):  # inf - inf is NaN, as it should be
-        return logits - logits.max(axis=1, keepdims=True)
+@parallel
+def _softmax_rows(logits, probabilities, N, K):
+    for n in numba.prange(N):
+        _softmax_row(logits, probabilities, n * K, (n + 1) * K)
+
+
+@serial
+def _softmax_row(logits, probabilities, first, last):
+    """Write a row of probabilities; return its maximum and the sum of exponentials."""
+    largest = logits[first]
+    for k in range(first, last):
+        if logits[k] > largest or math.isnan(logits[k]):
+            largest = logits[k]
+    total = 0.0
+    for k in range(first, last):
+        e = math.exp(logits[k] - largest)
+        probabilities[k] = e
+        total += e
+    for k in range(first, last):
+        probabilities[k] /= total
+    return largest, total
+
+
+@parallel
+def _cross_entropy_rows(logits, labels, grad, losses, N, K):
+    for n in numba.prange(N):
+        _cross_entropy_row(logits, labels[n], grad, losses, n, N, K)
+
+
+@serial
+def _cross_entropy_row(logits, label, grad, losses, n, N, K):
+    first, last = n * K, (n + 1) * K
+    largest, total = _softmax_row(logits, grad, first, last)
+    losses[n] = math.log(total) - (np.float64(logits[first + label]) - np.float64(largest))
+    grad[first + label] -= 1
+    for k in range(first, last):
+        grad[k] /= N

@@ -56,11 +56,3 @@ class FlatOutput:
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
     return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
-
-
-def channels_last(array):
-    return array.transpose(0, 2, 3, 1)
-
-
-def rows(array):
-    return np.moveaxis(array, 1, -1).reshape(-1, array.shape[1])

@@ -41,7 +41,7 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
     count = rows * vectors
 
     @serial
-    def tile(c, c_start, c_rows, m, a, a_start, a_rows, a_columns, b, b_start, b_stride):  # type: ignore[no-untyped-def]
+    def tile(c, c_start, c_rows, m, a, a_start, a_rows, a_columns, b, b_start, b_stride):
         width = lanes(c)
         starts = repeat(a_start, rows)
         for i in range(rows):
@@ -60,14 +60,14 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
                 place = c_start + c_rows[m + i] + j * width
                 store(c, place, add(load(c, place), total[i * vectors + j]))
 
-    return tile  # type: ignore[no-any-return]
+    return tile
 
 
 def _make_edge(rows: int) -> Callable[..., Any]:
     """Make the tile of ``rows`` rows by the first ``valid`` lanes of one vector."""
 
     @serial
-    def edge(c, c_start, c_rows, m, a, a_start, a_rows, a_columns, b, b_start, b_stride, valid):  # type: ignore[no-untyped-def]
+    def edge(c, c_start, c_rows, m, a, a_start, a_rows, a_columns, b, b_start, b_stride, valid):
         starts = repeat(a_start, rows)
         for i in range(rows):
             starts = replaced(starts, i, a_start + a_rows[m + i])
@@ -81,17 +81,16 @@ def _make_edge(rows: int) -> Callable[..., Any]:
             place = c_start + c_rows[m + i]
             store_first(c, place, add(load_first(c, place, valid), total[i]), valid)
 
-    return edge  # type: ignore[no-any-return]
+    return edge
 
 
 _full_tile = _make_tile(TILE_ROWS, TILE_VECTORS)
-_row_tile = _make_tile(1, TILE_VECTORS)
-_full_edge = _make_edge(TILE_ROWS)
-_row_edge = _make_edge(1)
+_edge = _make_edge(TILE_ROWS)
+_row = _make_edge(1)
 
 
 @serial
-def multiply_accumulate(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_start, b_stride, V):  # type: ignore[no-untyped-def]
+def multiply_accumulate(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_start, b_stride, V):
     """Add A @ B to C, which has ``V`` columns; the lengths of the tables are its M and K."""
     M = len(a_rows)
     whole_rows = M - M % TILE_ROWS
@@ -101,11 +100,10 @@ def multiply_accumulate(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_
         c_v, b_v = c_start + v, b_start + v
         for m in range(0, whole_rows, TILE_ROWS):
             _full_tile(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride)
-        for m in range(whole_rows, M):
-            _row_tile(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride)
-    for v in range(whole_columns, V, lanes(c)):
+    for v in range(0, V, lanes(c)):
         c_v, b_v, valid = c_start + v, b_start + v, min(V - v, lanes(c))
-        for m in range(0, whole_rows, TILE_ROWS):
-            _full_edge(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride, valid)
+        if v >= whole_columns:
+            for m in range(0, whole_rows, TILE_ROWS):
+                _edge(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride, valid)
         for m in range(whole_rows, M):
-            _row_edge(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride, valid)
+            _row(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride, valid)

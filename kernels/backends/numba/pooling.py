@@ -1,69 +1,102 @@
-"""Max-pooling over the taps of the window, and its gradient as a scatter-add."""
+"""Max-pooling and its gradient, a vector of channels at a time."""
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 
 from kernels.backends.contract import FloatArray, IntArray
-from kernels.backends.numba.memory import channels_last
-from kernels.geometry import Axis, PoolGeometry
+from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.vector import (
+    greater_or_nan,
+    lanes,
+    load_first,
+    select,
+    splat,
+    store_first,
+    zeros,
+)
+from kernels.geometry import PoolGeometry
 
 
 def max_pool2d(
     x: FloatArray, geometry: PoolGeometry, *, out: FloatArray, indices: IntArray
 ) -> None:
-    """Compare the windows tap by tap, in row-major order, with the best so far."""
-    height, width = geometry.height, geometry.width
-    image = _padded(channels_last(x), geometry)
-    best, place = channels_last(out), channels_last(indices)
-    best[...] = -np.inf
-    place[...] = (_first_inside(height)[:, None] * width.size + _first_inside(width))[..., None]
-    for p in range(height.kernel):
-        for q in range(width.kernel):
-            values = image[:, _tap(p, height), _tap(q, width)]
-            wins = (values > best) | np.isnan(values)
-            here = _places(p, height)[:, None] * width.size + _places(q, width)
-            np.copyto(best, values, where=wins)
-            np.copyto(place, here[..., None], where=wins, casting="same_kind")
+    """Compare the taps of each window in row-major order with the best so far."""
+    axes = tuple(
+        (a.size, a.kernel, a.stride, a.dilation, a.before, a.outputs)
+        for a in (geometry.height, geometry.width)
+    )
+    with FlatOutput(out) as y, FlatOutput(indices) as places:
+        _max_rows(flat_input(x), y, places, geometry.batch, geometry.channels, *axes)
 
 
 def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArray) -> None:
-    """Add each gradient to its place in memory order (N, H, W, C)."""
-    N, C, H, W = out.shape
-    target = np.zeros((N, H, W, C), out.dtype)
-    image = np.arange(N, dtype=np.intp)[:, None, None, None] * (H * W)
-    flat = (channels_last(indices) + image) * C + np.arange(C, dtype=np.intp)
-    np.add.at(target.reshape(-1), flat.reshape(-1), channels_last(grad_y).reshape(-1))
-    channels_last(out)[...] = target
+    """Clear each image and add the gradients at their places."""
+    N, C = out.shape[:2]
+    places = flat_input(indices.astype(np.int32, copy=False))
+    with FlatOutput(out) as grad_x:
+        _scatter_images(flat_input(grad_y), places, grad_x, N, C)
 
 
-def _places(tap: int, axis: Axis) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Return where a tap of each window lies in the unpadded image."""
-    return np.arange(axis.outputs) * axis.stride + tap * axis.dilation - axis.before
+@parallel
+def _max_rows(x, y, places, N, C, height, width):
+    OH = height[5]
+    for task in numba.prange(N * OH):
+        _max_row(x, y, places, task // OH, task % OH, C, height, width)
 
 
-def _first_inside(axis: Axis) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
-    """Return where the first tap that is inside the image lies, for each window."""
-    first = _places(0, axis)
-    return first + -(np.minimum(first, 0) // axis.dilation) * axis.dilation
+@serial
+def _max_row(x, y, places, n, i, C, height, width):
+    H, W, OH, OW = height[0], width[0], height[5], width[5]
+    _, _, h_stride, _, h_before, _ = height
+    _, _, w_stride, _, w_before, _ = width
+    h = i * h_stride - h_before
+    for j in range(OW):
+        target = ((n * OH + i) * OW + j) * C
+        for c in range(0, C, lanes(x)):
+            valid = min(lanes(x), C - c)
+            w = j * w_stride - w_before
+            best, place = _max_window(x, n * H * W * C + c, C, h, w, height, width, valid)
+            store_first(y, target + c, best, valid)
+            store_first(places, target + c, place, valid)
 
 
-def _tap(tap: int, axis: Axis) -> slice:
-    """Return the slice of the padded image that holds one tap of all windows."""
-    first = tap * axis.dilation
-    return slice(first, first + (axis.outputs - 1) * axis.stride + 1, axis.stride)
+@serial
+def _max_window(x, start, C, h_first, w_first, height, width, valid):
+    H, KH, _, h_dilation, _, _ = height
+    W, KW, _, w_dilation, _, _ = width
+    h_inside = h_first - min(h_first, 0) // h_dilation * h_dilation
+    w_inside = w_first - min(w_first, 0) // w_dilation * w_dilation
+    best = splat(zeros(x), x.dtype.type(-np.inf))
+    place = splat(best, np.int32(h_inside * W + w_inside))
+    for p in range(KH):
+        h = h_first + p * h_dilation
+        if h < 0 or h >= H:
+            continue
+        for q in range(KW):
+            w = w_first + q * w_dilation
+            if w < 0 or w >= W:
+                continue
+            here = splat(best, np.int32(h * W + w))
+            values = load_first(x, start + (h * W + w) * C, valid)
+            wins = greater_or_nan(values, best)
+            best = select(wins, values, best)
+            place = select(wins, here, place)
+    return best, place
 
 
-def _padded(image: FloatArray, geometry: PoolGeometry) -> FloatArray:
-    """Return the images with -inf around them, so that padding never wins."""
-    height, width = geometry.height, geometry.width
-    pads = [(axis.before, _overhang(axis)) for axis in (height, width)]
-    if not any(map(any, pads)):
-        return image
-    return np.pad(image, [(0, 0), *pads, (0, 0)], constant_values=-np.inf)
+@parallel
+def _scatter_images(grad, places, out, N, C):
+    for n in numba.prange(N):
+        _scatter_image(grad, places, out, n, len(grad) // N, len(out) // N, C)
 
 
-def _overhang(axis: Axis) -> int:
-    """Return how far the last window reaches over the end of the image."""
-    reach = (axis.outputs - 1) * axis.stride + axis.span - axis.before
-    return max(0, reach - axis.size)
+@serial
+def _scatter_image(grad, places, out, n, pooled, image, C):
+    clear(out, n * image, image)
+    for first in range(n * pooled, (n + 1) * pooled, C):
+        for c in range(C):
+            out[n * image + places[first + c] * C + c] += grad[first + c]

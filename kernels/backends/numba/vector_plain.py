@@ -47,14 +47,39 @@ def zeros(array: FloatArray) -> FloatArray:
     return np.zeros(lanes(array), array.dtype)
 
 
+def splat(like: FloatArray, scalar: Any) -> Any:
+    """Return ``scalar`` in as many lanes as ``like`` has."""
+    return np.full(len(like), scalar)
+
+
 def add(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return ``a + b``."""
     return a + b
 
 
+def subtract(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return ``a - b``."""
+    return a - b
+
+
+def multiply(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return ``a · b``."""
+    return a * b
+
+
 def multiply_add(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
     """Return ``a · b + c``."""
     return a * b + c
+
+
+def greater_or_nan(a: FloatArray, b: FloatArray) -> Any:
+    """Return for each lane whether ``a > b`` or a is NaN."""
+    return (a > b) | np.isnan(a)
+
+
+def select(condition: Any, a: Any, b: Any) -> Any:
+    """Return ``a`` in the lanes where the condition holds, ``b`` in the others."""
+    return np.where(condition, a, b)
 
 
 def replaced(items: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:

@@ -118,9 +118,9 @@ def _windows(image: FloatArray, geometry: ConvGeometry, writeable: bool = False)
     height, width, G = geometry.height, geometry.width, geometry.groups
     spans = (height.span, width.span)
     dense = sliding_window_view(image, spans, axis=(1, 2), writeable=writeable)
-    windows = dense[
-        :, :: height.stride, :: width.stride, :, :: height.dilation, :: width.dilation
-    ][:, : height.outputs, : width.outputs]
+    windows = dense[:, :: height.stride, :: width.stride, :, :: height.dilation, :: width.dilation][
+        :, : height.outputs, : width.outputs
+    ]
     N, OH, OW, C, KH, KW = windows.shape
     strides = windows.strides
     grouped = np.lib.stride_tricks.as_strided(
@@ -142,7 +142,7 @@ def _columns(image: FloatArray, geometry: ConvGeometry, chunk: Chunk) -> FloatAr
 
 def _chunks(geometry: ConvGeometry, itemsize: int) -> Iterator[Chunk]:
     """Yield slices of images and of rows of windows whose columns fit into COLUMN_BYTES."""
-    N, O, OH, OW = geometry.y_shape
+    N, _, OH, OW = geometry.y_shape
     row = OW * geometry.channels * geometry.height.kernel * geometry.width.kernel * itemsize
     rows = min(OH, max(1, COLUMN_BYTES // row))
     images = max(1, COLUMN_BYTES // (row * OH))

@@ -18,16 +18,20 @@ def batch_norm(
     mean: FloatArray,
     rstd: FloatArray,
 ) -> None:
-    """Take the mean, then the variance of the centred values: nothing cancels."""
+    """Take the mean, then the variance of the centred values: nothing cancels.
+
+    What the mean loses when it is rounded to its dtype goes into the variance and the shift.
+    """
     values = rows(x)
     mu = values.mean(axis=0, dtype=np.float64)
-    centred = values - mu.astype(x.dtype)
-    var = np.square(centred).mean(axis=0, dtype=np.float64)
-    var -= np.square(mu - mu.astype(x.dtype))
     mean[...] = mu
+    centred = values - mean
+    squares = np.square(centred).mean(axis=0, dtype=np.float64)
+    var = np.maximum(squares - np.square(mu - mean), 0.0)
     rstd[...] = _rstd(var, eps)
-    centred *= weight * rstd
-    centred += bias
+    scale = weight * _rstd(var, eps)
+    centred *= scale.astype(x.dtype)
+    centred += (bias - scale * (mu - mean)).astype(x.dtype)
     _store(centred, out)
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.backends.numpy.memory import channels_last
@@ -37,12 +40,13 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
     channels_last(out)[...] = target
 
 
-def _places(tap: int, axis: Axis) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _places(tap: int, axis: Axis) -> NDArray[Any]:
     """Return where a tap of each window lies in the unpadded image."""
-    return np.arange(axis.outputs) * axis.stride + tap * axis.dilation - axis.before
+    places: NDArray[Any] = np.arange(axis.outputs) * axis.stride
+    return places + tap * axis.dilation - axis.before
 
 
-def _first_inside(axis: Axis) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _first_inside(axis: Axis) -> NDArray[Any]:
     """Return where the first tap that is inside the image lies, for each window."""
     first = _places(0, axis)
     return first + -(np.minimum(first, 0) // axis.dilation) * axis.dilation

@@ -1,0 +1,1 @@
+"""Benchmarks, and the table of cases that the tests share with them. Not installed."""

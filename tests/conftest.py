@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+import kernels
+
+
+@pytest.fixture(params=["naive", "numpy", "numba"])
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every backend in turn, as the current one."""
+    with kernels.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=["numpy", "numba"])
+def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Every backend that is checked against the naive one."""
+    with kernels.use_backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

@@ -1,0 +1,62 @@
+"""All backends have the same operations, under the same names, parameters and defaults."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+
+import kernels
+from kernels.backends import contract
+
+
+def _parameters(function):
+    return [
+        (p.name, p.kind, p.default)
+        for p in inspect.signature(function).parameters.values()
+        if p.name != "self"
+    ]
+
+
+@pytest.mark.parametrize("operation", contract.operations())
+def test_signature_is_the_contracts(backend, operation):
+    module = importlib.import_module(f"kernels.backends.{backend}")
+    wanted = _parameters(getattr(contract.Backend, operation))
+    assert _parameters(getattr(module, operation)) == wanted
+
+
+def test_backends_export_nothing_else(backend):
+    module = importlib.import_module(f"kernels.backends.{backend}")
+    assert sorted(module.__all__) == sorted(contract.operations())
+
+
+@pytest.mark.parametrize(
+    "file", ["convolution", "pooling", "normalization", "dense", "activation", "loss"]
+)
+def test_each_backend_has_the_same_public_functions_in_the_same_order(file):
+    def public(name):
+        module = importlib.import_module(f"kernels.backends.{name}.{file}")
+        functions = [
+            f
+            for f in vars(module).values()
+            if inspect.isfunction(f)
+            and f.__module__ == module.__name__
+            and not f.__name__.startswith("_")
+        ]
+        return [f.__name__ for f in sorted(functions, key=lambda f: f.__code__.co_firstlineno)]
+
+    assert public("numpy") == public("naive")
+    assert public("numba") == public("naive")
+
+
+def test_every_public_function_of_the_ops_is_exported():
+    folder = Path(kernels.__file__).parent / "ops"
+    for file in folder.glob("*.py"):
+        if file.stem in {"__init__", "checks", "windows"}:
+            continue
+        module = importlib.import_module(f"kernels.ops.{file.stem}")
+        for name, value in vars(module).items():
+            if getattr(value, "__module__", None) == module.__name__ and not name.startswith("_"):
+                assert getattr(kernels, name) is value

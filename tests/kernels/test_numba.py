@@ -1,0 +1,206 @@
+"""What only the Numba backend promises: tiles, plans, threads, processes, its cache."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kernels
+from bench.cases import SMALL_CONVOLUTIONS
+from kernels.backends.numba import jit, micro_kernel, plan
+from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.geometry import Axis, output_size
+
+ROOT = Path(__file__).parents[2]
+TILE_ROWS = micro_kernel.TILE_ROWS
+TILE_COLUMNS = micro_kernel.TILE_VECTORS * REGISTER_BYTES // 4
+
+# Just below, at and above each limit of a tile; 0 and 1 rows, columns and terms.
+EDGES = list(
+    itertools.product(
+        (0, 1, TILE_ROWS - 1, TILE_ROWS, 2 * TILE_ROWS + 1),
+        (1, TILE_COLUMNS // 2, TILE_COLUMNS - 1, TILE_COLUMNS, TILE_COLUMNS + 1, 2 * TILE_COLUMNS),
+        (0, 1, 5),
+    )
+)
+
+
+@pytest.mark.parametrize(("M", "V", "K"), EDGES)
+def test_micro_kernel_at_the_edges_of_its_tile(M, V, K):
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.standard_normal(n).astype("float32") for n in (999, 9 + K * (V + 2), 9 + M * V))
+    a_rows, a_columns = rng.integers(0, 400, M), rng.integers(0, 400, K)
+    c_rows = rng.permutation(M) * V
+    wanted = c.copy()
+    for m, v, k in itertools.product(range(M), range(V), range(K)):
+        wanted[7 + c_rows[m] + v] += a[5 + a_rows[m] + a_columns[k]] * b[3 + k * (V + 2) + v]
+    a.flags.writeable = b.flags.writeable = False
+    micro_kernel.multiply_accumulate(c, 7, c_rows, a, 5, a_rows, a_columns, b, 3, V + 2, V)
+    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
+
+
+AXES = [
+    Axis(size, kernel, stride, dilation, before, after, outputs)
+    for size, kernel, stride, dilation, before, after in itertools.product(
+        (1, 2, 5, 8), (1, 2, 3), (1, 2, 3, 4), (1, 2, 3), (0, 1, 3), (0, 2)
+    )
+    if (outputs := output_size(size, kernel, stride, dilation, before, after)) > 0
+]
+
+
+def test_gathers_in_both_directions_are_the_same_pairs():
+    """Forward and backward connect the same output, tap and input, each exactly once."""
+    assert len(AXES) > 300
+    for axis in AXES:
+        wanted = sorted(
+            (i, k, i * axis.stride + k * axis.dilation - axis.before)
+            for i in range(axis.outputs)
+            for k in range(axis.kernel)
+            if 0 <= i * axis.stride + k * axis.dilation - axis.before < axis.size
+        )
+        forward = [(target, k, source) for target, k, source in _pairs(plan.forward_gather(axis))]
+        backward = [(source, k, target) for target, k, source in _pairs(plan.backward_gather(axis))]
+        assert sorted(forward) == wanted, axis
+        assert sorted(backward) == wanted, axis
+
+
+def _pairs(gather):
+    for phase in gather.phases:
+        targets = range(phase.first, gather.target_size, gather.target_step)
+        for i, target in enumerate(targets):
+            for tap, shift in phase.taps:
+                source = i * gather.source_step + shift
+                assert 0 <= source - gather.low < gather.scratch(gather.target_size)
+                if 0 <= source < gather.source_size:
+                    yield target, tap, source
+
+
+def _all_operations() -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    results = []
+    for case in SMALL_CONVOLUTIONS:
+        x, w = (rng.standard_normal(s, dtype="float32") for s in (case.x_shape, case.weight_shape))
+        y = kernels.conv2d(x, w, **case.window)
+        results += [y, *kernels.conv2d_backward(y, x, w, **case.window)]
+    x = rng.standard_normal((40, 16, 28, 28), dtype="float32")
+    scale = np.ones(16, "float32")
+    y, mean, rstd = kernels.batch_norm(x, scale, scale)
+    results += [y, mean, rstd, *kernels.batch_norm_backward(x[::-1], x, scale, mean, rstd)]
+    results += kernels.max_pool2d(x, 3, stride=2)
+    results += [kernels.max_pool2d_backward(*kernels.max_pool2d(x, 3, stride=2), x.shape)]
+    rows, weight = x.reshape(40, -1), rng.standard_normal((33, 16 * 784), dtype="float32")
+    logits = kernels.linear(rows, weight)
+    results += [logits, *kernels.linear_backward(logits, rows, weight), kernels.relu(x)]
+    loss, grad = kernels.softmax_cross_entropy(logits, np.arange(40) % 33)
+    return [*results, np.array(loss), grad]
+
+
+def _digest(environment: dict[str, str], prologue: str = "") -> str:
+    code = f"""
+import hashlib
+{prologue}
+from tests.kernels.test_numba import _all_operations
+digest = hashlib.sha256()
+for array in _all_operations():
+    digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, "CNN_KERNELS_BACKEND": "numba", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return result.stdout.strip()
+
+
+def test_same_bits_with_any_number_of_threads():
+    digests = {_digest({"NUMBA_NUM_THREADS": str(n)}) for n in (1, 2, 3, 8)}
+    digests.add(_digest({}, "import kernels; kernels.set_num_threads(1)"))
+    assert len(digests) == 1
+
+
+def test_set_num_threads_leaves_numbas_setting_alone():
+    code = """
+import kernels, numba, numpy as np
+before = numba.get_num_threads()
+kernels.set_num_threads(1)
+assert kernels.get_num_threads() == 1
+kernels.relu(np.ones(99999), backend="numba")
+assert numba.get_num_threads() == before
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("n", [0, -1, 10**6])
+def test_impossible_number_of_threads(n):
+    with pytest.raises(kernels.ShapeError, match="n must be"):
+        kernels.set_num_threads(n)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_forked_child_computes_the_same():
+    x = np.random.default_rng(0).standard_normal((8, 3, 9, 9))
+    weight = np.ones((4, 3, 3, 3))
+    with kernels.use_backend("numba"):
+        wanted = kernels.conv2d(x, weight)
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if np.array_equal(kernels.conv2d(x, weight), wanted) else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
+    sources = Path(jit.__file__).parent
+    for source in sources.glob("*.py"):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+
+    def folder():
+        jit.cache_folder.cache_clear()
+        return jit.cache_folder()
+
+    try:
+        before = folder()
+        assert folder() == before
+        for source in sorted(tmp_path.glob("*.py")):
+            source.write_text(source.read_text() + "\n# edited\n")
+            after = folder()
+            assert after != before
+            before = after
+    finally:
+        monkeypatch.undo()
+        jit.cache_folder.cache_clear()
+
+
+def test_without_jit_the_plain_twins_give_the_same_numbers():
+    code = """
+import kernels, numpy as np
+from kernels.backends.numba import vector_plain
+assert kernels.backends.numba.vector.load is vector_plain.load
+rng = np.random.default_rng(0)
+x, w = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((5, 3, 3, 3))
+def everything(backend):
+    with kernels.use_backend(backend):
+        y = kernels.conv2d(x, w, padding=1, stride=2)
+        norm = kernels.batch_norm(y, None, None)
+        pool = kernels.max_pool2d(x, 2)
+        rows = kernels.relu(x).reshape(2, -1)
+        logits = kernels.linear(rows, np.ones((3, 60)))
+        return [*kernels.conv2d_backward(y, x, w, padding=1, stride=2), *norm, *pool,
+                kernels.batch_norm_backward(y, y, np.ones(5), norm.mean, norm.rstd)[0],
+                kernels.max_pool2d_backward(*pool, x.shape), kernels.softmax(logits),
+                kernels.softmax_cross_entropy(logits, np.array([0, 2]))[1]]
+for a, b in zip(everything("numba"), everything("naive"), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+"""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
