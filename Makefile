@@ -5,7 +5,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: train test check readme clean
+.PHONY: help train test check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -20,6 +20,10 @@ $(VENV)/.dev: pyproject.toml $(VENV)/.base
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+$(VENV)/.peers: pyproject.toml $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+	@touch $@
+
 train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." are passed on
 	$(BIN)/python -m cnn train $(ARGS)
 
@@ -32,7 +36,7 @@ check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
-readme: $(VENV)/.dev  ## measure everything README.md claims and write it there (needs PyTorch, see bench/readme.py)
+readme: $(VENV)/.peers  ## measure what README.md claims, beside PyTorch, and write it there
 	$(BIN)/python -m bench.readme $(ARGS)
 
 clean:  ## remove environments, caches and build products (runs/ and results/ stay)

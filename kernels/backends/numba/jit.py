@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +42,7 @@ PRANGE_ONLY = {
 serial = numba.njit(**FLAGS)
 
 _decorating = threading.Lock()
+_log = logging.getLogger("kernels")
 
 
 def parallel(function: Callable[..., None]) -> Callable[..., None]:
@@ -50,6 +52,7 @@ def parallel(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def driver(*arguments: Any) -> None:
+        _announce_compilation()
         if threads.forked():
             single(*arguments)
         else:
@@ -69,9 +72,15 @@ def cache_folder() -> Path:
     return Path(base) / f"kernels-numba-{digest.hexdigest()[:16]}"
 
 
-def is_compiled() -> bool:
-    """Tell whether compiled code of these very sources is in the cache."""
-    return any(cache_folder().glob("**/*.nbi"))
+@functools.cache
+def _announce_compilation() -> None:
+    """Say once, before the first call, why it will take long if no compiled code is there."""
+    if not any(cache_folder().glob("**/*.nbi")):
+        _log.info(
+            "compiling the numba backend for this CPU (takes under a minute, once); the code is "
+            "kept in %s",
+            cache_folder(),
+        )
 
 
 def _cached(variant: str, function: Callable[..., None], **flags: Any) -> Callable[..., None]:

@@ -42,8 +42,8 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
 
 def _places(tap: int, axis: Axis) -> NDArray[Any]:
     """Return where a tap of each window lies in the unpadded image."""
-    places: NDArray[Any] = np.arange(axis.outputs) * axis.stride
-    return places + tap * axis.dilation - axis.before
+    first = tap * axis.dilation - axis.before
+    return np.arange(first, first + axis.outputs * axis.stride, axis.stride)
 
 
 def _first_inside(axis: Axis) -> NDArray[Any]:

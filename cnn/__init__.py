@@ -1,0 +1,58 @@
+"""Convolutional networks on the CPU: layers, a trainer and data, on top of :mod:`kernels`.
+
+>>> import cnn
+>>> model = cnn.models.mnist_cnn(seed=0)
+>>> data = cnn.data.load("mnist-subset")
+>>> trainer = cnn.Trainer(model, optimizer=cnn.optim.SGD(lr=0.01), backend="numba")
+>>> history = trainer.fit(data.train, data.test, epochs=3)  # doctest: +SKIP
+"""
+
+from cnn import data, layers, models, optim
+from cnn.environment import package_version
+from cnn.layers import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    Flatten,
+    Layer,
+    Linear,
+    MaxPool2d,
+    ReLU,
+    Sequential,
+    Softmax,
+)
+from cnn.monitoring import BatchProgress, EpochMetrics, Evaluation, Observer
+from cnn.parameter import Parameter
+from cnn.scaling import Scaling
+from cnn.serialization import ModelFileError, load, save
+from cnn.trainer import NonFiniteLossError, Trainer
+
+__version__ = package_version()
+
+__all__ = [
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchProgress",
+    "Conv2d",
+    "EpochMetrics",
+    "Evaluation",
+    "Flatten",
+    "Layer",
+    "Linear",
+    "MaxPool2d",
+    "ModelFileError",
+    "NonFiniteLossError",
+    "Observer",
+    "Parameter",
+    "ReLU",
+    "Scaling",
+    "Sequential",
+    "Softmax",
+    "Trainer",
+    "data",
+    "layers",
+    "load",
+    "models",
+    "optim",
+    "save",
+]

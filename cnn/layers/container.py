@@ -1,0 +1,168 @@
+"""Layers one after another: a whole model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import kernels
+from cnn.arrays import FLOAT_DTYPES, AnyArray, FloatArray
+from cnn.layers.activation import Softmax
+from cnn.layers.base import Layer
+from cnn.parameter import Parameter
+from cnn.scaling import Scaling
+from kernels.ops import checks
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """How to build a model again: its name in ``cnn.models.MODELS``, and JSON-ready arguments."""
+
+    name: str
+    kwargs: Mapping[str, Any]
+
+
+class Sequential(Layer):
+    """Layers applied in order. Its state has the names of PyTorch's ``nn.Sequential``.
+
+    Parameters
+    ----------
+    *layers : Layer
+        First to last.
+    architecture : Architecture, optional
+        How it was built; ``cnn.save`` needs it.
+
+    Attributes
+    ----------
+    layers : list of Layer
+        First to last.
+    architecture : Architecture or None
+        How it was built.
+    scaling : Scaling or None
+        How raw pixels become this model's input; set by ``cnn.load``.
+    class_names : tuple of str, or None
+        What its outputs stand for; set by ``cnn.load``.
+
+    Raises
+    ------
+    TypeError
+        If parameters are of different dtypes, or something else than a layer was given.
+    """
+
+    def __init__(self, *layers: Layer, architecture: Architecture | None = None) -> None:
+        for position, layer in enumerate(layers):
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layer {position} must be a cnn.Layer, got {layer!r}")
+        self.layers = list(layers)
+        self.architecture = architecture
+        self.scaling: Scaling | None = None
+        self.class_names: tuple[str, ...] | None = None
+        dtypes = sorted({str(parameter.data.dtype) for parameter in self.parameters()})
+        if len(dtypes) > 1:
+            raise TypeError(f"parameters must be of one dtype, got {' and '.join(dtypes)}")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the parameters; float32 if there are none."""
+        parameters = self.parameters()
+        return parameters[0].data.dtype if parameters else np.dtype(np.float32)
+
+    def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
+        """Apply all layers; see :meth:`Layer.forward`.
+
+        Parameters
+        ----------
+        x : (N, ...) array of float32 or float64
+            Converted to the model's dtype if it has the other one.
+        training : bool
+            As for :meth:`Layer.forward`.
+
+        Raises
+        ------
+        kernels.ShapeError, TypeError
+            If x does not fit.
+        """
+        x = self._as_input(x)
+        for layer in self.layers:
+            x = layer.forward(x, training=training)
+        return x
+
+    def backward(self, grad_y: FloatArray) -> FloatArray:
+        """Run backward through all layers, last to first; see :meth:`Layer.backward`."""
+        for layer in reversed(self.layers):
+            grad_y = layer.backward(grad_y)
+        return grad_y
+
+    def predict_proba(self, x: FloatArray, batch_size: int = 256) -> FloatArray:
+        """Return the probability of each class, in inference mode.
+
+        Parameters
+        ----------
+        x : (N, ...) array of float32 or float64
+            Scaled as the training data were; N may be 0.
+        batch_size : int
+            Images taken at a time, which bounds the memory.
+
+        Returns
+        -------
+        (N, K) array of the model's dtype
+            Softmax of the outputs (which are left as they are if the last layer is a softmax).
+
+        Raises
+        ------
+        kernels.ShapeError, TypeError
+            If an argument does not fit.
+        """
+        size = checks.integer("batch_size", batch_size, 1)
+        x = self._as_input(x)
+        batches = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
+        return np.concatenate([self._probabilities(batch) for batch in batches])
+
+    def predict(self, x: FloatArray, batch_size: int = 256) -> NDArray[np.int64]:
+        """Return the most probable class of each image, (N,); see :meth:`predict_proba`."""
+        classes: NDArray[np.int64] = self.predict_proba(x, batch_size).argmax(axis=1)
+        return classes
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return all layers' parameters, named ``"<position>.<name>"``."""
+        return {
+            f"{position}.{name}": parameter
+            for position, layer in enumerate(self.layers)
+            for name, parameter in layer.named_parameters().items()
+        }
+
+    def named_buffers(self) -> dict[str, AnyArray]:
+        """Return all layers' buffers, named ``"<position>.<name>"``."""
+        return {
+            f"{position}.{name}": buffer
+            for position, layer in enumerate(self.layers)
+            for name, buffer in layer.named_buffers().items()
+        }
+
+    def arrays(self) -> dict[str, AnyArray]:
+        """Return all state, the arrays themselves, layer by layer as in PyTorch."""
+        return {
+            f"{position}.{name}": array
+            for position, layer in enumerate(self.layers)
+            for name, array in layer.arrays().items()
+        }
+
+    def _probabilities(self, x: FloatArray) -> FloatArray:
+        outputs = self.forward(x, training=False)
+        if self.layers and isinstance(self.layers[-1], Softmax):
+            return outputs
+        return kernels.softmax(outputs)
+
+    def _as_input(self, x: FloatArray) -> FloatArray:
+        x = np.asarray(x)
+        if x.dtype not in FLOAT_DTYPES:
+            raise TypeError(
+                f"x must be of float32 or float64 (pixels scaled to [0, 1]), got {x.dtype}"
+            )
+        if x.ndim == 0:
+            raise kernels.ShapeError("x must have 1 or more dimensions, got a single number")
+        return x.astype(self.dtype, copy=False)

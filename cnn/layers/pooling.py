@@ -1,0 +1,49 @@
+"""Max-pooling as a layer."""
+
+from __future__ import annotations
+
+import kernels
+from cnn.arrays import FloatArray, IntArray, IntPair, Padding
+from cnn.layers.base import Layer, Saved
+from kernels.ops import checks
+
+
+class MaxPool2d(Layer):
+    """Largest element of each window of (N, C, H, W) images; see :func:`kernels.max_pool2d`.
+
+    Parameters
+    ----------
+    kernel_size : int or (int, int)
+        Taps of the window.
+    stride : int or (int, int), optional
+        Steps between windows; the kernel size if left out.
+    padding
+        As for :func:`kernels.max_pool2d`, which checks it and the stride when x comes.
+
+    Raises
+    ------
+    kernels.ShapeError, TypeError
+        If the kernel size does not fit.
+    """
+
+    def __init__(
+        self, kernel_size: IntPair, stride: IntPair | None = None, padding: Padding = 0
+    ) -> None:
+        self.kernel_size = checks.pair("kernel_size", kernel_size, 1)
+        self.stride, self.padding = stride, padding
+        self._saved: Saved[tuple[IntArray, tuple[int, int, int, int]]] = Saved("MaxPool2d")
+
+    def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
+        """Return (N, C, OH, OW); see :meth:`Layer.forward`."""
+        y, indices = kernels.max_pool2d(
+            x, self.kernel_size, stride=self.stride, padding=self.padding
+        )
+        if training:
+            N, C, H, W = x.shape
+            self._saved.keep((indices, (N, C, H, W)))
+        return y
+
+    def backward(self, grad_y: FloatArray) -> FloatArray:
+        """Return (N, C, H, W); see :meth:`Layer.backward`."""
+        indices, x_shape = self._saved.take()
+        return kernels.max_pool2d_backward(grad_y, indices, x_shape)

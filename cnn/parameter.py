@@ -1,0 +1,27 @@
+"""A trainable array and its gradient."""
+
+from __future__ import annotations
+
+from cnn.arrays import FloatArray
+
+
+class Parameter:
+    """A trainable array and the gradient that the last backward pass gave it.
+
+    Attributes
+    ----------
+    data : array of float32 or float64
+        The values. Optimisers and ``load_state_dict`` write into it and never replace it.
+    grad : array of data's shape and dtype, or None
+        Gradient of the loss. Each backward pass sets it anew (it does not add to it); None before
+        the first.
+    """
+
+    __slots__ = ("data", "grad")
+
+    def __init__(self, data: FloatArray) -> None:
+        self.data = data
+        self.grad: FloatArray | None = None
+
+    def __repr__(self) -> str:
+        return f"Parameter(shape={self.data.shape}, dtype={self.data.dtype})"

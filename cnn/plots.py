@@ -1,0 +1,124 @@
+"""The two pictures of a training run. Colours are Okabe & Ito's, safe for the colour-blind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cnn.arrays import FloatArray, IntArray
+from cnn.files import replacing
+from cnn.monitoring import EpochMetrics
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, ORANGE, RED, INK = "#0072B2", "#E69F00", "#D55E00", "#222222"
+GRID = 3
+DPI = 150
+
+
+def plot_history(
+    history: Sequence[EpochMetrics], path: str | os.PathLike[str], *, title: str
+) -> None:
+    """Draw loss and accuracy over epochs, training beside test, into a PNG file.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    losses, accuracies = figure.subplots(1, 2)
+    epochs = [metrics["epoch"] for metrics in history]
+    _curves(
+        losses,
+        "loss (mean cross-entropy)",
+        epochs,
+        [metrics["train_loss"] for metrics in history],
+        [metrics["test_loss"] for metrics in history],
+    )
+    losses.set_ylim(bottom=0)
+    _curves(
+        accuracies,
+        "accuracy (%)",
+        epochs,
+        [100 * metrics["train_accuracy"] for metrics in history],
+        [100 * metrics["test_accuracy"] for metrics in history],
+    )
+    last = history[-1]["test_accuracy"]
+    figure.suptitle(f"{title}: {last:.1%} of the test images right", color=INK)
+    _save(figure, path)
+
+
+def plot_predictions(
+    images: FloatArray,
+    labels: IntArray,
+    probabilities: FloatArray,
+    class_names: Sequence[str],
+    path: str | os.PathLike[str],
+) -> None:
+    """Draw a 3×3 grid of images with their true and predicted classes into a PNG file.
+
+    Parameters
+    ----------
+    images : (N, C, H, W) array
+        The first nine are drawn (their first channel), or fewer if there are fewer.
+    labels : (N,) array of integers
+        True classes.
+    probabilities : (N, K) array
+        What the model gives each class.
+    class_names : sequence of str
+        What the classes are called.
+    path : str or os.PathLike
+        The file to write or replace.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 6.8), layout="constrained")
+    cells = figure.subplots(GRID, GRID).ravel()
+    for axes in cells:
+        axes.set_axis_off()
+    shown = zip(cells, images, labels, probabilities, strict=False)
+    for axes, image, label, distribution in shown:
+        guess = int(distribution.argmax())
+        right = guess == label
+        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
+        axes.set_title(
+            f"true {class_names[label]}, predicted {class_names[guess]}\n"
+            f"{'' if right else 'wrong, '}{distribution[guess]:.1%} sure",
+            color=INK if right else RED,
+            fontweight="normal" if right else "bold",
+            fontsize=10,
+        )
+    figure.suptitle("Predictions for the first test images", color=INK)
+    _save(figure, path)
+
+
+def _curves(
+    axes: Axes, what: str, epochs: list[int], train: list[float], test: list[float]
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.plot(epochs, train, color=BLUE, marker="o", label="training (running mean)")
+    axes.plot(epochs, test, color=ORANGE, marker="s", linestyle="--", label="test")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(what)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+
+
+def _save(figure: Figure, path: str | os.PathLike[str]) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=DPI)

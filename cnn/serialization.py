@@ -1,0 +1,132 @@
+"""Models in one file: weights, architecture, input scaling and class names (safetensors)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as safetensors_bytes
+
+from cnn import models
+from cnn.arrays import AnyArray
+from cnn.files import replacing
+from cnn.layers import Sequential
+from cnn.scaling import Scaling
+
+FORMAT_VERSION = 1
+KEY = "cnn_kernels"  # one entry for all, since safetensors writes several in random order
+
+
+class ModelFileError(ValueError):
+    """A model file cannot be read, is damaged, or comes from elsewhere; the message names it."""
+
+
+def save(
+    model: Sequential,
+    path: str | os.PathLike[str],
+    *,
+    scaling: Scaling | None = None,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Write a model to a file that :func:`load` needs nothing else to read.
+
+    The file appears whole or not at all, and equal models give equal files. Its format is
+    safetensors, with the state under the names of ``model.state_dict()``. The metadata's entry
+    ``cnn_kernels`` is a JSON object of ``format``, ``architecture``, ``scaling``, ``class_names``
+    and a ``sha256`` of all that and the state.
+
+    Parameters
+    ----------
+    model : Sequential
+        Built by one of the functions of ``cnn.models``.
+    path : str or os.PathLike
+        The file to write or replace.
+    scaling : Scaling, optional
+        How raw pixels become its input; the model's own if left out.
+    class_names : sequence of str, optional
+        What its outputs stand for; the model's own if left out.
+
+    Raises
+    ------
+    ValueError
+        If the model does not know its architecture: a ``Sequential`` put together by hand.
+    OSError
+        If the file cannot be written.
+    """
+    if model.architecture is None:
+        raise ValueError(
+            "model has no architecture to save: build it by cnn.models, or keep its state_dict()"
+        )
+    scaling = model.scaling if scaling is None else scaling
+    names = model.class_names if class_names is None else class_names
+    state = model.state_dict()
+    about = {
+        "format": FORMAT_VERSION,
+        "architecture": asdict(model.architecture),
+        "scaling": None if scaling is None else asdict(scaling),
+        "class_names": None if names is None else list(names),
+    }
+    text = json.dumps(about | {"sha256": _digest(state, about)})
+    with replacing(path) as temporary:
+        temporary.write_bytes(safetensors_bytes(state, {KEY: text}))
+
+
+def load(path: str | os.PathLike[str]) -> Sequential:
+    """Read a model that :func:`save` wrote.
+
+    Returns
+    -------
+    Sequential
+        With ``architecture``, and ``scaling`` and ``class_names`` if they were saved.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, cannot be read, is damaged or is not such a file.
+    """
+    name = os.fspath(path)
+    state, text = _read(name)
+    if text is None:
+        raise ModelFileError(f"{name}: not a model of cnn-kernels (no metadata {KEY!r})")
+    try:
+        about = json.loads(text)
+        if about["format"] != FORMAT_VERSION:
+            raise ValueError(f"format must be {FORMAT_VERSION}, got {about['format']!r}")
+        if about.pop("sha256") != _digest(state, about):
+            raise ValueError("damaged: the contents do not match their checksum")
+        model = models.create(about["architecture"]["name"], **about["architecture"]["kwargs"])
+        model.load_state_dict(state)
+        model.scaling = Scaling(**about["scaling"]) if about["scaling"] else None
+        model.class_names = tuple(about["class_names"]) if about["class_names"] else None
+    except KeyError as error:
+        raise ModelFileError(f"{name}: cannot be used (metadata has no {error})") from error
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{name}: cannot be used ({error})") from error
+    return model
+
+
+def _read(name: str) -> tuple[dict[str, AnyArray], str | None]:
+    try:
+        with open(name, "rb"):  # noqa: PTH123  (for the reason, which safetensors does not give)
+            pass
+        with safe_open(name, framework="np") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            return state, (file.metadata() or {}).get(KEY)
+    except OSError as error:
+        raise ModelFileError(f"{name}: cannot be read ({error.strerror or error})") from error
+    except (SafetensorError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{name}: not a whole safetensors file ({error})") from error
+
+
+def _digest(state: Mapping[str, AnyArray], about: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    for name in sorted(state):
+        array = state[name]
+        digest.update(f"{name} {array.dtype.name} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""The two pictures: drawn, whole, and no other matplotlib state touched."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from cnn import plots
+from cnn.monitoring import EpochMetrics
+
+HISTORY = [
+    EpochMetrics(
+        epoch=epoch,
+        train_loss=1 / epoch,
+        train_accuracy=1 - 0.1 / epoch,
+        test_loss=1.2 / epoch,
+        test_accuracy=1 - 0.12 / epoch,
+        seconds=1.0,
+        images_per_second=100.0,
+    )
+    for epoch in (1, 2, 3)
+]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """Figures that were saved, newest last."""
+    figures: list[Figure] = []
+    save = plots._save
+
+    def recording(figure: Figure, path: Path) -> None:
+        figures.append(figure)
+        save(figure, path)
+
+    monkeypatch.setattr(plots, "_save", recording)
+    return figures
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", content[16:24])
+    return width, height
+
+
+def test_history(tmp_path: Path, drawn: list[Figure]) -> None:
+    path = tmp_path / "graph.png"
+    plots.plot_history(HISTORY, path, title="mnist_cnn on digits, naive backend")
+    assert png_size(path) == (1350, 570)
+    (figure,) = drawn
+    assert figure.get_suptitle() == (
+        "mnist_cnn on digits, naive backend: 96.0% of the test images right"
+    )
+    loss, accuracy = figure.axes
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == (
+        "loss (mean cross-entropy)",
+        "accuracy (%)",
+    )
+    for axes, key, scale in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
+        assert axes.get_xlabel() == "epoch"
+        assert all(tick == int(tick) for tick in axes.get_xticks())
+        for line, split in zip(axes.lines, ("train", "test"), strict=True):
+            assert str(line.get_label()).startswith(split)
+            assert line.get_xdata().tolist() == [1, 2, 3]
+            values = [scale * metrics[f"{split}_{key}"] for metrics in HISTORY]  # type: ignore[literal-required]
+            assert line.get_ydata() == pytest.approx(values)
+
+
+def test_one_epoch_is_drawn_too(tmp_path: Path) -> None:
+    plots.plot_history(HISTORY[:1], tmp_path / "graph.png", title="")
+    assert png_size(tmp_path / "graph.png") == (1350, 570)
+
+
+def test_predictions_show_what_is_wrong(tmp_path: Path, drawn: list[Figure]) -> None:
+    probabilities = np.full((9, 3), 0.1)
+    probabilities[np.arange(9), np.arange(9) % 3] = 0.8
+    labels = np.arange(9) % 3
+    labels[4] = 2
+    path = tmp_path / "pred.png"
+    plots.plot_predictions(np.zeros((9, 1, 4, 4)), labels, probabilities, ("a", "b", "c"), path)
+    assert png_size(path) == (900, 1020)
+    titles = [axes.title for axes in drawn[0].axes]
+    assert titles[0].get_text() == "true a, predicted a\n80.0% sure"
+    assert titles[4].get_text() == "true c, predicted b\nwrong, 80.0% sure"
+    assert [title.get_color() == plots.RED for title in titles] == [i == 4 for i in range(9)]
+
+
+def test_fewer_than_nine_images(tmp_path: Path, drawn: list[Figure]) -> None:
+    one = np.full((1, 2), 0.5)
+    path = tmp_path / "pred.png"
+    plots.plot_predictions(np.zeros((1, 1, 4, 4)), np.zeros(1, int), one, ("a", "b"), path)
+    assert [bool(axes.images) for axes in drawn[0].axes] == [True] + [False] * 8
+
+
+def test_pyplot_stays_out(tmp_path: Path) -> None:
+    plots.plot_history(HISTORY, tmp_path / "graph.png", title="")
+    assert "matplotlib.pyplot" not in sys.modules
+    assert [path.name for path in tmp_path.iterdir()] == ["graph.png"]
