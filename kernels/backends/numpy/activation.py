@@ -13,6 +13,11 @@ def relu(x: FloatArray, *, out: FloatArray) -> None:
 
 
 def relu_backward(grad_y: FloatArray, y: FloatArray, *, out: FloatArray) -> None:
-    """Write 0 where ``y <= 0``, which is false for NaN."""
-    out[...] = grad_y
-    np.copyto(out, 0, where=y <= 0)
+    """Clear the bits of the gradient where ``y <= 0``, which is false for NaN.
+
+    Exact where the gradient is infinite, unlike a product; and a tenth of the time of
+    ``copyto(..., where=)``, which stumbles over random masks.
+    """
+    bits = np.dtype(f"i{y.itemsize}")
+    keep = np.subtract(y <= 0, 1, dtype=bits)  # 0 or, in all bits, 1
+    np.bitwise_and(grad_y.view(bits), keep, out=out.view(bits))

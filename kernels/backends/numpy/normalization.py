@@ -1,11 +1,18 @@
-"""Batch-norm and its gradients on (M, C) rows, one row per value of a channel."""
+"""Batch-norm and its gradients on (M, C) rows, one row per value of a channel.
+
+Sums over rows are products with a vector of ones: BLAS takes a tenth of the time of ``sum``.
+"""
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numpy.blas import matmul
 from kernels.backends.numpy.memory import rows
+
+Float64 = NDArray[np.float64]
 
 
 def batch_norm(
@@ -18,21 +25,22 @@ def batch_norm(
     mean: FloatArray,
     rstd: FloatArray,
 ) -> None:
-    """Take the mean, then the variance of the centred values: nothing cancels.
+    """Centre on a first mean, whose error the mean of the centred values corrects.
 
-    What the mean loses when it is rounded to its dtype goes into the variance and the shift.
+    So nothing cancels in the variance; and what the mean loses when it is rounded to its dtype
+    goes into the shift.
     """
     values = rows(x)
-    mu = values.mean(axis=0, dtype=np.float64)
-    mean[...] = mu
-    centred = values - mean
-    squares = np.square(centred).mean(axis=0, dtype=np.float64)
-    var = np.maximum(squares - np.square(mu - mean), 0.0)
+    M = len(values)
+    rough = (_sums(values) / M).astype(x.dtype)
+    centred = values - rough
+    correction = _sums(centred) / M
+    var = np.maximum(_sums_of_products(centred, centred) / M - np.square(correction), 0.0)
+    mean[...] = rough + correction
     rstd[...] = _rstd(var, eps)
     scale = weight * _rstd(var, eps)
     centred *= scale.astype(x.dtype)
-    centred += (bias - scale * (mu - mean)).astype(x.dtype)
-    _store(centred, out)
+    _add(centred, (bias - scale * correction).astype(x.dtype), out)
 
 
 def batch_norm_backward(
@@ -46,17 +54,15 @@ def batch_norm_backward(
     grad_weight: FloatArray,
     grad_bias: FloatArray,
 ) -> None:
-    """Take both sums, then ``weight·rstd · (grad_y - (grad_bias + x̂ · grad_weight) / M)``."""
-    grad, normalized = rows(grad_y), rows(x) - mean
-    normalized *= rstd
-    sums = grad.sum(axis=0, dtype=np.float64)
-    products = (grad * normalized).sum(axis=0, dtype=np.float64)
-    M = grad.shape[0]
-    normalized *= (-products / M).astype(x.dtype)
-    normalized -= (sums / M).astype(x.dtype)
-    normalized += grad
-    normalized *= weight * rstd
-    _store(normalized, grad_x)
+    """``grad_x = a · grad_y + b · (x - mean) + c`` with three numbers for each channel."""
+    grad, centred = rows(grad_y), rows(x) - mean
+    M = len(grad)
+    r = rstd.astype(np.float64)
+    sums, products = _sums(grad), _sums_of_products(grad, centred) * r
+    a = weight * r
+    centred *= (-a * products * r / M).astype(x.dtype)
+    centred += (-a * sums / M).astype(x.dtype)
+    _add(grad * a.astype(x.dtype), centred, grad_x)
     grad_weight[...], grad_bias[...] = products, sums
 
 
@@ -73,8 +79,7 @@ def batch_norm_inference(
     """Centre, scale and shift."""
     values = rows(x) - running_mean
     values *= (weight * _rstd(running_var, eps)).astype(x.dtype)
-    values += bias
-    _store(values, out)
+    _add(values, bias, out)
 
 
 def batch_norm_inference_backward(
@@ -91,18 +96,32 @@ def batch_norm_inference_backward(
 ) -> None:
     """Scale; the statistics are constants."""
     grad, rstd = rows(grad_y), _rstd(running_var, eps)
-    products = (grad * (rows(x) - running_mean)).sum(axis=0, dtype=np.float64)
-    grad_weight[...] = products * rstd
-    grad_bias[...] = grad.sum(axis=0, dtype=np.float64)
-    _store(grad * (weight * rstd).astype(x.dtype), grad_x)
+    grad_weight[...] = _sums_of_products(grad, rows(x) - running_mean) * rstd
+    grad_bias[...] = _sums(grad)
+    scale = (weight * rstd).astype(x.dtype)
+    np.multiply(np.moveaxis(grad_y, 1, -1), scale, out=np.moveaxis(grad_x, 1, -1))
 
 
-def _rstd(var: FloatArray, eps: float) -> FloatArray:
+def _sums(values: FloatArray) -> Float64:
+    """Sum over the rows."""
+    sums: FloatArray = matmul(np.ones(len(values), values.dtype), values)
+    return sums.astype(np.float64)
+
+
+def _sums_of_products(a: FloatArray, b: FloatArray) -> Float64:
+    """Sum ``a · b`` over the rows."""
+    sums: FloatArray = np.einsum("mc,mc->c", a, b)
+    return sums.astype(np.float64)
+
+
+def _rstd(var: FloatArray, eps: float) -> Float64:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 1.0 / np.sqrt(var.astype(np.float64) + eps)
+        rstd: Float64 = 1.0 / np.sqrt(var.astype(np.float64) + eps)
+    return rstd
 
 
-def _store(values: FloatArray, out: FloatArray) -> None:
-    """Write (M, C) rows into an array (N, C, ...)."""
+def _add(values: FloatArray, addend: FloatArray, out: FloatArray) -> None:
+    """Write ``values + addend``, (M, C) and (M, C) or (C,), into an array (N, C, ...)."""
     target = np.moveaxis(out, 1, -1)
-    target[...] = values.reshape(target.shape)
+    shape = addend.shape if addend.ndim == 1 else target.shape
+    np.add(values.reshape(target.shape), addend.reshape(shape), out=target)

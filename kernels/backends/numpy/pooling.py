@@ -15,19 +15,32 @@ from kernels.geometry import Axis, PoolGeometry
 def max_pool2d(
     x: FloatArray, geometry: PoolGeometry, *, out: FloatArray, indices: IntArray
 ) -> None:
-    """Compare the windows tap by tap, in row-major order, with the best so far."""
+    """Take the maximum over the taps, then see which tap it came from.
+
+    Choosing by arithmetic: ``copyto(..., where=)`` takes ten times as long on a random mask.
+    """
     height, width = geometry.height, geometry.width
     image = _padded(channels_last(x), geometry)
+    taps = [
+        (
+            image[:, _tap(p, height), _tap(q, width)],
+            _flat(_places(p, height), _places(q, width), width),
+        )
+        for p in range(height.kernel)
+        for q in range(width.kernel)
+    ]
     best, place = channels_last(out), channels_last(indices)
     best[...] = -np.inf
-    place[...] = (_first_inside(height)[:, None] * width.size + _first_inside(width))[..., None]
-    for p in range(height.kernel):
-        for q in range(width.kernel):
-            values = image[:, _tap(p, height), _tap(q, width)]
-            wins = (values > best) | np.isnan(values)
-            here = _places(p, height)[:, None] * width.size + _places(q, width)
-            np.copyto(best, values, where=wins)
-            np.copyto(place, here[..., None], where=wins, casting="same_kind")
+    for values, _ in taps:
+        np.maximum(best, values, out=best)
+    place[...] = _flat(_first_inside(height), _first_inside(width), width)
+    for values, here in reversed(taps):  # so that the first of equal maxima has the last word
+        step = here - place
+        step *= (values == best) & (values != -np.inf)
+        place += step
+    if np.isnan(best).any():
+        for values, here in taps:  # the last NaN of a window wins
+            np.copyto(place, here, where=np.isnan(values))
 
 
 def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArray) -> None:
@@ -43,13 +56,20 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
 def _places(tap: int, axis: Axis) -> NDArray[Any]:
     """Return where a tap of each window lies in the unpadded image."""
     first = tap * axis.dilation - axis.before
-    return np.arange(first, first + axis.outputs * axis.stride, axis.stride)
+    return np.asarray(range(first, first + axis.outputs * axis.stride, axis.stride))
+
+
+def _flat(rows: NDArray[Any], columns: NDArray[Any], width: Axis) -> NDArray[Any]:
+    """Return places in the H×W plane, shaped to broadcast against (N, OH, OW, C)."""
+    flat: NDArray[np.int32] = np.add.outer(rows * width.size, columns).astype(np.int32)
+    return flat[:, :, np.newaxis]
 
 
 def _first_inside(axis: Axis) -> NDArray[Any]:
     """Return where the first tap that is inside the image lies, for each window."""
     first = _places(0, axis)
-    return first + -(np.minimum(first, 0) // axis.dilation) * axis.dilation
+    inside: NDArray[Any] = first - np.minimum(first, 0) // axis.dilation * axis.dilation
+    return inside
 
 
 def _tap(tap: int, axis: Axis) -> slice:
