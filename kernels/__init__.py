@@ -20,7 +20,15 @@ K        classes
 [[4.0, 4.0], [4.0, 4.0]]
 """
 
-from kernels.dispatch import available_backends, get_backend, set_backend, use_backend
+from typing import TYPE_CHECKING
+
+from kernels.dispatch import (
+    available_backends,
+    get_backend,
+    register_backend,
+    set_backend,
+    use_backend,
+)
 from kernels.errors import ShapeError, UnknownBackendError
 from kernels.ops.activation import relu, relu_backward
 from kernels.ops.convolution import (
@@ -31,7 +39,7 @@ from kernels.ops.convolution import (
     conv2d_backward_weight,
 )
 from kernels.ops.dense import LinearGradients, linear, linear_backward
-from kernels.ops.loss import CrossEntropyResult, softmax, softmax_cross_entropy
+from kernels.ops.loss import CrossEntropyResult, log_softmax, softmax, softmax_cross_entropy
 from kernels.ops.normalization import (
     BatchNormGradients,
     BatchNormResult,
@@ -40,8 +48,29 @@ from kernels.ops.normalization import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from kernels.ops.pooling import MaxPool2dResult, max_pool2d, max_pool2d_backward
+from kernels.ops.pooling import (
+    MaxPool2dResult,
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 from kernels.threads import get_num_threads, set_num_threads
+
+if TYPE_CHECKING:
+    from kernels.crosscheck import check_backend
+
+
+def __getattr__(name: str) -> object:
+    """Import the cross-check when it is asked for: it imports this module itself."""
+    if name == "check_backend":
+        from kernels.crosscheck import check_backend
+
+        return check_backend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = [
     "BatchNormGradients",
@@ -53,20 +82,27 @@ __all__ = [
     "ShapeError",
     "UnknownBackendError",
     "available_backends",
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
     "batch_norm_inference_backward",
+    "check_backend",
     "conv2d",
     "conv2d_backward",
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "get_backend",
     "get_num_threads",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "linear",
     "linear_backward",
+    "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
+    "register_backend",
     "relu",
     "relu_backward",
     "set_backend",

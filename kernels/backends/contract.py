@@ -9,6 +9,8 @@ and come from :meth:`Backend.empty` unless the caller brought its own.
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -63,6 +65,28 @@ class Backend(Protocol):
         self, grad_y: FloatArray, indices: IntArray, *, out: FloatArray
     ) -> None:
         """Add each gradient to ``out`` (zero elsewhere) at its index, known to be in range."""
+
+    def avg_pool2d(
+        self,
+        x: FloatArray,
+        geometry: PoolGeometry,
+        count_include_pad: bool,
+        divisor_override: int | None,
+        *,
+        out: FloatArray,
+    ) -> None:
+        """Write the means into ``out``; ``divisor_override`` replaces the counts if it is set."""
+
+    def avg_pool2d_backward(
+        self,
+        grad_y: FloatArray,
+        geometry: PoolGeometry,
+        count_include_pad: bool,
+        divisor_override: int | None,
+        *,
+        out: FloatArray,
+    ) -> None:
+        """Write the gradient of :meth:`avg_pool2d` into ``out``."""
 
     # normalization.py
 
@@ -153,6 +177,9 @@ class Backend(Protocol):
     def softmax(self, logits: FloatArray, *, out: FloatArray) -> None:
         """Write each row's softmax into ``out``."""
 
+    def log_softmax(self, logits: FloatArray, *, out: FloatArray) -> None:
+        """Write the logarithm of each row's softmax into ``out``."""
+
     def softmax_cross_entropy(
         self, logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
     ) -> float:
@@ -162,3 +189,33 @@ class Backend(Protocol):
 def operations() -> tuple[str, ...]:
     """Names of all functions that a backend has."""
     return tuple(name for name in vars(Backend) if not name.startswith("_"))
+
+
+def check(name: str, module: object) -> None:
+    """Check that a module is a backend: each function is there, with the same parameters.
+
+    Raises
+    ------
+    TypeError
+        If one is missing or has other parameters; the message says what would fit.
+    """
+    for operation in operations():
+        wanted = _parameters(getattr(Backend, operation))
+        function = getattr(module, operation, None)
+        if not callable(function):
+            signature = ", ".join(parameter.name for parameter in wanted)
+            raise TypeError(f"backend {name!r} must have a function {operation}({signature})")
+        found = _parameters(function)
+        if found != wanted:
+            raise TypeError(
+                f"backend {name!r}: {operation} must have the parameters "
+                f"({', '.join(map(str, wanted))}), got ({', '.join(map(str, found))})"
+            )
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return [
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name != "self"
+    ]

@@ -44,6 +44,32 @@ def softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray:
     return probabilities
 
 
+def log_softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray:
+    """Logarithms of each row's :func:`softmax`: ``z_k - m - log Σ_j exp(z_j - m)``.
+
+    Parameters
+    ----------
+    logits : (N, K) array of float32 or float64
+        One row of scores per sample.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    (N, K) array
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit.
+    """
+    chosen = dispatch.resolve(backend)
+    _check_logits(logits)
+    logarithms = chosen.empty(logits.shape, logits.dtype)
+    chosen.log_softmax(logits, out=logarithms)
+    return logarithms
+
+
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray, *, backend: str | None = None
 ) -> CrossEntropyResult:

@@ -1,4 +1,4 @@
-"""2-D max-pooling and its gradient."""
+"""2-D max-pooling, average-pooling and their gradients."""
 
 from __future__ import annotations
 
@@ -124,3 +124,182 @@ def max_pool2d_backward(
     grad_x = checks.result(chosen, out, shape, grad_y, grad_y=grad_y, indices=indices)
     chosen.max_pool2d_backward(grad_y, indices, out=grad_x)
     return grad_x
+
+
+def avg_pool2d(
+    x: FloatArray,
+    kernel_size: IntPair,
+    *,
+    stride: IntPair | None = None,
+    padding: windows.Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    out: FloatArray | None = None,
+    backend: str | None = None,
+) -> FloatArray:
+    """Mean of each window.
+
+    ``y[n, c, i, j] = Σ_p Σ_q x[n, c, i·s + p - pad, j·s + q - pad] / D`` where x is 0 outside the
+    image and D counts the elements of the window: those inside the image and, with
+    ``count_include_pad``, those in the explicit padding. What ``ceil_mode`` lets hang over beyond
+    that never counts.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array of float32 or float64
+        Images.
+    kernel_size : int or (int, int)
+        Taps of the window.
+    stride : int or (int, int), optional
+        Steps between windows; the kernel size if left out.
+    padding
+        As for :func:`kernels.conv2d`; it must be smaller than the window.
+    ceil_mode : bool
+        Round the output size up, but drop a last window that would start in the padding.
+    count_include_pad : bool
+        Whether elements of the padding count.
+    divisor_override : int, optional
+        Divide by this instead; not 0.
+    out : (N, C, OH, OW) array, optional
+        Where to write the result.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    (N, C, OH, OW) array
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit; nothing has been written then.
+    """
+    chosen = dispatch.resolve(backend)
+    checks.floats(ndim=4, x=x)
+    geometry = _average_geometry(x.shape, kernel_size, stride, padding, ceil_mode)
+    divisor = _divisor(count_include_pad, divisor_override)
+    y = checks.result(chosen, out, geometry.y_shape, x, x=x)
+    chosen.avg_pool2d(x, geometry, count_include_pad, divisor, out=y)
+    return y
+
+
+def avg_pool2d_backward(
+    grad_y: FloatArray,
+    x_shape: tuple[int, int, int, int],
+    kernel_size: IntPair,
+    *,
+    stride: IntPair | None = None,
+    padding: windows.Padding = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    out: FloatArray | None = None,
+    backend: str | None = None,
+) -> FloatArray:
+    """Gradient of :func:`avg_pool2d`: each gradient, over its D, goes to all of its window.
+
+    Parameters
+    ----------
+    grad_y : (N, C, OH, OW) array
+        Gradient with respect to the output.
+    x_shape : (N, C, H, W)
+        Shape of the pooled images.
+    kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, backend
+        As given to :func:`avg_pool2d`.
+    out : (N, C, H, W) array, optional
+        Where to write the result.
+
+    Returns
+    -------
+    (N, C, H, W) array
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit; nothing has been written then.
+    """
+    chosen = dispatch.resolve(backend)
+    checks.floats(ndim=4, grad_y=grad_y)
+    shape = checks.image_shape("x_shape", x_shape)
+    geometry = _average_geometry(shape, kernel_size, stride, padding, ceil_mode)
+    divisor = _divisor(count_include_pad, divisor_override)
+    checks.shape("grad_y", grad_y, geometry.y_shape, "x_shape and the window")
+    grad_x = checks.result(chosen, out, shape, grad_y, grad_y=grad_y)
+    chosen.avg_pool2d_backward(grad_y, geometry, count_include_pad, divisor, out=grad_x)
+    return grad_x
+
+
+def global_avg_pool2d(x: FloatArray, *, backend: str | None = None) -> FloatArray:
+    """Mean of each plane: ``y[n, c, 0, 0] = Σ_h Σ_w x[n, c, h, w] / (H·W)``.
+
+    Parameters
+    ----------
+    x : (N, C, H, W) array of float32 or float64
+        Images; H and W are 1 or more.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    (N, C, 1, 1) array
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit.
+    """
+    checks.floats(ndim=4, x=x)
+    return avg_pool2d(x, _whole_plane(x.shape), stride=1, backend=backend)
+
+
+def global_avg_pool2d_backward(
+    grad_y: FloatArray, x_shape: tuple[int, int, int, int], *, backend: str | None = None
+) -> FloatArray:
+    """Gradient of :func:`global_avg_pool2d`: ``grad_y / (H·W)`` for the whole plane.
+
+    Parameters
+    ----------
+    grad_y : (N, C, 1, 1) array
+        Gradient with respect to the output.
+    x_shape : (N, C, H, W)
+        Shape of the images.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    (N, C, H, W) array
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit.
+    """
+    plane = _whole_plane(checks.image_shape("x_shape", x_shape))
+    return avg_pool2d_backward(grad_y, x_shape, plane, stride=1, backend=backend)
+
+
+def _whole_plane(shape: tuple[int, ...]) -> tuple[int, int]:
+    H, W = shape[2:]
+    if min(H, W) < 1:
+        raise ShapeError(f"x must have planes of 1 or more elements, got shape {shape}")
+    return H, W
+
+
+def _average_geometry(
+    shape: tuple[int, ...], kernel_size: object, stride: object, padding: object, ceil_mode: object
+) -> PoolGeometry:
+    N, C, H, W = shape
+    height, width = windows.pool_axes((H, W), kernel_size, stride, padding, 1, ceil_mode)
+    return PoolGeometry(N, C, height, width)
+
+
+def _divisor(count_include_pad: object, divisor_override: object) -> int | None:
+    if not isinstance(count_include_pad, bool):
+        raise TypeError(f"count_include_pad must be True or False, got {count_include_pad!r}")
+    return (
+        None
+        if divisor_override is None
+        else checks.integer("divisor_override", divisor_override, 1)
+    )

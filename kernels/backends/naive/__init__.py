@@ -13,7 +13,7 @@ from kernels.backends.naive.convolution import (
     conv2d_backward_weight,
 )
 from kernels.backends.naive.dense import linear, linear_backward
-from kernels.backends.naive.loss import softmax, softmax_cross_entropy
+from kernels.backends.naive.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.naive.memory import empty
 from kernels.backends.naive.normalization import (
     batch_norm,
@@ -21,9 +21,16 @@ from kernels.backends.naive.normalization import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from kernels.backends.naive.pooling import max_pool2d, max_pool2d_backward
+from kernels.backends.naive.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 
 __all__ = [
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
@@ -35,6 +42,7 @@ __all__ = [
     "empty",
     "linear",
     "linear_backward",
+    "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
     "relu",

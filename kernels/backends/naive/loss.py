@@ -18,6 +18,16 @@ def softmax(logits: FloatArray, *, out: FloatArray) -> None:
             out[n, k] = e / total
 
 
+def log_softmax(logits: FloatArray, *, out: FloatArray) -> None:
+    """``z_k - m - log Σ_j exp(z_j - m)`` with the row's maximum m."""
+    for n in range(logits.shape[0]):
+        row = [float(z) for z in logits[n]]
+        largest = _largest(row)
+        total = sum(math.exp(z - largest) for z in row)
+        for k, z in enumerate(row):
+            out[n, k] = z - largest - math.log(total)
+
+
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
 ) -> float:

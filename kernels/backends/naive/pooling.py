@@ -1,14 +1,15 @@
-"""Max-pooling and its gradient, index by index."""
+"""Max-pooling, average-pooling and their gradients, index by index."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.backends.naive.memory import scalars
-from kernels.geometry import PoolGeometry
+from kernels.geometry import Axis, PoolGeometry
 
 
 def max_pool2d(
@@ -49,3 +50,73 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
                     h, w = divmod(int(indices[n, c, i, j]), W)
                     total[n, c, h, w] += grad[n, c, i, j]
     out[...] = total
+
+
+def avg_pool2d(
+    x: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    *,
+    out: FloatArray,
+) -> None:
+    """``y[n, c, i, j] = Σ x[n, c, h, w] / D`` over the window's elements (h, w) in the image."""
+    image = scalars(x)
+    N, C, OH, OW = geometry.y_shape
+    for n in range(N):
+        for c in range(C):
+            for i in range(OH):
+                for j in range(OW):
+                    total = 0.0
+                    for h in _inside(i, geometry.height):
+                        for w in _inside(j, geometry.width):
+                            total += image[n, c, h, w]
+                    out[n, c, i, j] = total / (
+                        divisor_override or _count(i, j, geometry, count_include_pad)
+                    )
+
+
+def avg_pool2d_backward(
+    grad_y: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    *,
+    out: FloatArray,
+) -> None:
+    """``grad_x[n, c, h, w] += grad_y[n, c, i, j] / D`` for the window's elements in the image."""
+    grad = scalars(grad_y)
+    N, C, OH, OW = geometry.y_shape
+    total = np.zeros(out.shape)
+    for n in range(N):
+        for c in range(C):
+            for i in range(OH):
+                for j in range(OW):
+                    share = grad[n, c, i, j] / (
+                        divisor_override or _count(i, j, geometry, count_include_pad)
+                    )
+                    for h in _inside(i, geometry.height):
+                        for w in _inside(j, geometry.width):
+                            total[n, c, h, w] += share
+    out[...] = total
+
+
+def _inside(window: int, axis: Axis) -> Iterator[int]:
+    """Yield the elements of the image that a window touches."""
+    for tap in range(axis.kernel):
+        place = window * axis.stride + tap - axis.before
+        if 0 <= place < axis.size:
+            yield place
+
+
+def _count(i: int, j: int, geometry: PoolGeometry, count_include_pad: bool) -> int:
+    """Count a window's elements: in the image, or in the image and its explicit padding."""
+    count = 1
+    for window, axis in ((i, geometry.height), (j, geometry.width)):
+        if count_include_pad:
+            start = window * axis.stride
+            end = min(start + axis.kernel, axis.before + axis.size + axis.after)
+            count *= end - start
+        else:
+            count *= len(list(_inside(window, axis)))
+    return count

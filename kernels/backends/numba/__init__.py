@@ -11,7 +11,7 @@ from kernels.backends.numba.convolution import (
     conv2d_backward_weight,
 )
 from kernels.backends.numba.dense import linear, linear_backward
-from kernels.backends.numba.loss import softmax, softmax_cross_entropy
+from kernels.backends.numba.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.numba.memory import empty
 from kernels.backends.numba.normalization import (
     batch_norm,
@@ -19,9 +19,16 @@ from kernels.backends.numba.normalization import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from kernels.backends.numba.pooling import max_pool2d, max_pool2d_backward
+from kernels.backends.numba.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 
 __all__ = [
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
@@ -33,6 +40,7 @@ __all__ = [
     "empty",
     "linear",
     "linear_backward",
+    "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
     "relu",

@@ -18,6 +18,12 @@ def softmax(logits: FloatArray, *, out: FloatArray) -> None:
         _softmax_rows(flat_input(logits), probabilities, *logits.shape)
 
 
+def log_softmax(logits: FloatArray, *, out: FloatArray) -> None:
+    """Each row less its maximum and the logarithm of the sum of exponentials."""
+    with FlatOutput(out) as logarithms:
+        _log_softmax_rows(flat_input(logits), logarithms, *logits.shape)
+
+
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
 ) -> float:
@@ -34,6 +40,19 @@ def softmax_cross_entropy(
 def _softmax_rows(logits, probabilities, N, K):
     for n in numba.prange(N):
         _softmax_row(logits, probabilities, n * K, (n + 1) * K)
+
+
+@parallel
+def _log_softmax_rows(logits, logarithms, N, K):
+    for n in numba.prange(N):
+        _log_softmax_row(logits, logarithms, n * K, (n + 1) * K)
+
+
+@serial
+def _log_softmax_row(logits, logarithms, first, last):
+    largest, total = _softmax_row(logits, logarithms, first, last)
+    for k in range(first, last):
+        logarithms[k] = logits[k] - largest - math.log(total)
 
 
 @serial

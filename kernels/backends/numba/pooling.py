@@ -1,9 +1,13 @@
-"""Max-pooling and its gradient, a vector of channels at a time."""
+"""Max-pooling, average-pooling and their gradients, a vector of channels at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.backends.numba.blocks import clear
@@ -13,12 +17,14 @@ from kernels.backends.numba.vector import (
     greater_or_nan,
     lanes,
     load_first,
+    multiply,
+    multiply_add,
     select,
     splat,
     store_first,
     zeros,
 )
-from kernels.geometry import PoolGeometry
+from kernels.geometry import Axis, PoolGeometry
 
 
 def max_pool2d(
@@ -39,6 +45,86 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
     places = flat_input(indices.astype(np.int32, copy=False))
     with FlatOutput(out) as grad_x:
         _scatter_images(flat_input(grad_y), places, grad_x, N, C)
+
+
+def avg_pool2d(
+    x: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    *,
+    out: FloatArray,
+) -> None:
+    """Gather each output from the inputs under its window."""
+    axes = [
+        _forward_sums(begins, ends, weights.astype(x.dtype), axis.size)
+        for axis, begins, ends, weights in _windows(geometry, count_include_pad, divisor_override)
+    ]
+    with FlatOutput(out) as y:
+        _sum_rows(flat_input(x), y, geometry.batch, geometry.channels, *axes)
+
+
+def avg_pool2d_backward(
+    grad_y: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    *,
+    out: FloatArray,
+) -> None:
+    """Gather each input's gradient from the outputs of the windows over it."""
+    axes = [
+        _backward_sums(begins, ends, weights.astype(out.dtype), axis.size)
+        for axis, begins, ends, weights in _windows(geometry, count_include_pad, divisor_override)
+    ]
+    with FlatOutput(out) as grad_x:
+        _sum_rows(flat_input(grad_y), grad_x, geometry.batch, geometry.channels, *axes)
+
+
+class _Sums(NamedTuple):
+    """One axis of weighted sums: target t is ``target_weights[t] · Σ source_weights[s] · s``.
+
+    The sources s go from ``begins[t]`` to ``ends[t] - 1``.
+    """
+
+    begins: NDArray[Any]
+    ends: NDArray[Any]
+    source_weights: NDArray[Any]
+    target_weights: NDArray[Any]
+
+
+def _windows(
+    geometry: PoolGeometry, count_include_pad: bool, divisor_override: int | None
+) -> Iterator[tuple[Axis, NDArray[Any], NDArray[Any], NDArray[Any]]]:
+    """Yield for each axis where its windows begin and end in the image, and their weights.
+
+    The product of a row's and a column's weight is 1 / D.
+    """
+    for number, axis in enumerate((geometry.height, geometry.width)):
+        start = np.arange(axis.outputs) * axis.stride - axis.before
+        begins, ends = np.maximum(start, 0), np.minimum(start + axis.kernel, axis.size)
+        counts = ends - begins
+        if divisor_override is not None:
+            counts[:] = divisor_override if number == 0 else 1
+        elif count_include_pad:
+            counts = np.minimum(start + axis.kernel, axis.size + axis.after) - start
+        yield axis, begins, ends, 1.0 / counts
+
+
+def _forward_sums(
+    begins: NDArray[Any], ends: NDArray[Any], weights: NDArray[Any], size: int
+) -> _Sums:
+    return _Sums(begins, ends, np.ones(size, weights.dtype), weights)
+
+
+def _backward_sums(
+    begins: NDArray[Any], ends: NDArray[Any], weights: NDArray[Any], size: int
+) -> _Sums:
+    """Turn the windows round: over which of them each element of the image lies."""
+    places = np.arange(size)
+    first = np.searchsorted(ends, places, side="right")
+    last = np.searchsorted(begins, places, side="right")
+    return _Sums(first, last, weights, np.ones(size, weights.dtype))
 
 
 @parallel
@@ -100,3 +186,29 @@ def _scatter_image(grad, places, out, n, pooled, image, C):
     for first in range(n * pooled, (n + 1) * pooled, C):
         for c in range(C):
             out[n * image + places[first + c] * C + c] += grad[first + c]
+
+
+@parallel
+def _sum_rows(source, target, N, C, rows, columns):
+    height = len(rows.begins)
+    for task in numba.prange(N * height):
+        _sum_row(source, target, task // height, task % height, C, rows, columns)
+
+
+@serial
+def _sum_row(source, target, n, i, C, rows, columns):
+    source_height, source_width = len(rows.source_weights), len(columns.source_weights)
+    height, width = len(rows.begins), len(columns.begins)
+    for j in range(width):
+        for c in range(0, C, lanes(source)):
+            valid = min(lanes(source), C - c)
+            total = zeros(source)
+            for p in range(rows.begins[i], rows.ends[i]):
+                row = (n * source_height + p) * source_width
+                for q in range(columns.begins[j], columns.ends[j]):
+                    weight = splat(total, rows.source_weights[p] * columns.source_weights[q])
+                    values = load_first(source, (row + q) * C + c, valid)
+                    total = multiply_add(weight, values, total)
+            weight = splat(total, rows.target_weights[i] * columns.target_weights[j])
+            place = ((n * height + i) * width + j) * C + c
+            store_first(target, place, multiply(weight, total), valid)

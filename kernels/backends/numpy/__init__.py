@@ -12,7 +12,7 @@ from kernels.backends.numpy.convolution import (
     conv2d_backward_weight,
 )
 from kernels.backends.numpy.dense import linear, linear_backward
-from kernels.backends.numpy.loss import softmax, softmax_cross_entropy
+from kernels.backends.numpy.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.numpy.memory import empty
 from kernels.backends.numpy.normalization import (
     batch_norm,
@@ -20,9 +20,16 @@ from kernels.backends.numpy.normalization import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from kernels.backends.numpy.pooling import max_pool2d, max_pool2d_backward
+from kernels.backends.numpy.pooling import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 
 __all__ = [
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_inference",
@@ -34,6 +41,7 @@ __all__ = [
     "empty",
     "linear",
     "linear_backward",
+    "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
     "relu",

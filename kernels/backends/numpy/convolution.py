@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from kernels.backends.contract import FloatArray
 from kernels.backends.numpy.blas import matmul
 from kernels.backends.numpy.memory import channels_last
-from kernels.geometry import ConvGeometry
+from kernels.geometry import Axis, ConvGeometry
 
 COLUMN_BYTES = 2 * 2**20
 """Memory that im2col's buffer may take; where one row of windows is larger, that row."""
@@ -44,7 +44,43 @@ def conv2d(
 def conv2d_backward_input(
     grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
-    """Add ``grad_y @ filters.T`` to the pixels that the columns were taken from (col2im)."""
+    """Convolve ``grad_y`` with the flipped filters, or go back by col2im.
+
+    The former wants stride 1 and copies windows of O channels, the latter adds up windows of C
+    channels, which takes longer an element. On 28×28, batch 32, 3×3: 4.9 and 8.2 ms for C = 16,
+    O = 32; 1.3 and 0.4 ms for C = 1, O = 16.
+    """
+    correlation = _full_correlation(geometry)
+    if correlation is not None and geometry.out_channels <= 4 * geometry.channels:
+        conv2d(grad_y, _flipped(weight, geometry), None, correlation, out=out)
+    else:
+        _col2im(grad_y, weight, geometry, out)
+
+
+def _full_correlation(geometry: ConvGeometry) -> ConvGeometry | None:
+    """Return the convolution of ``grad_y`` that gives ``grad_x``; None if it takes more."""
+    axes = []
+    for axis in (geometry.height, geometry.width):
+        before, after = axis.span - 1 - axis.before, axis.span - 1 - axis.after
+        if axis.stride != 1 or before < 0 or after < 0:
+            return None
+        axes.append(Axis(axis.outputs, axis.kernel, 1, axis.dilation, before, after, axis.size))
+    return ConvGeometry(
+        geometry.batch, geometry.out_channels, geometry.channels, geometry.groups, *axes
+    )
+
+
+def _flipped(weight: FloatArray, geometry: ConvGeometry) -> FloatArray:
+    """Return the filters with input and output channels exchanged, turned by half a turn."""
+    G, (O, Cg, KH, KW) = geometry.groups, geometry.weight_shape
+    exchanged = weight.reshape(G, O // G, Cg, KH, KW).swapaxes(1, 2)
+    return exchanged.reshape(G * Cg, O // G, KH, KW)[:, :, ::-1, ::-1]
+
+
+def _col2im(
+    grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, out: FloatArray
+) -> None:
+    """Add ``grad_y @ filters.T`` to the pixels that the columns were taken from."""
     filters = _filter_matrix(weight, geometry).swapaxes(1, 2)
     height, width = geometry.height, geometry.width
     padded = np.zeros(_padded_shape(geometry), grad_y.dtype)

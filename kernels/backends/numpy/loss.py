@@ -15,6 +15,12 @@ def softmax(logits: FloatArray, *, out: FloatArray) -> None:
     out /= out.sum(axis=1, keepdims=True)
 
 
+def log_softmax(logits: FloatArray, *, out: FloatArray) -> None:
+    """Shifted rows less the logarithm of the sum of their exponentials."""
+    shifted = _shifted(logits)
+    np.subtract(shifted, np.log(np.exp(shifted).sum(axis=1, keepdims=True)), out=out)
+
+
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
 ) -> float:

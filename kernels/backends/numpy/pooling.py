@@ -1,4 +1,4 @@
-"""Max-pooling over the taps of the window, and its gradient as a scatter-add."""
+"""Pooling tap by tap of the window, all windows at once, and the gradients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def max_pool2d(
     Choosing by arithmetic: ``copyto(..., where=)`` takes ten times as long on a random mask.
     """
     height, width = geometry.height, geometry.width
-    image = _padded(channels_last(x), geometry)
+    image = _padded(channels_last(x), geometry, -np.inf)
     taps = [
         (
             image[:, _tap(p, height), _tap(q, width)],
@@ -53,6 +53,62 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
     channels_last(out)[...] = target
 
 
+def avg_pool2d(
+    x: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    *,
+    out: FloatArray,
+) -> None:
+    """Add up the taps and divide."""
+    height, width = geometry.height, geometry.width
+    image = _padded(channels_last(x), geometry, 0.0)
+    total = channels_last(out)
+    total[...] = 0
+    for p in range(height.kernel):
+        for q in range(width.kernel):
+            total += image[:, _tap(p, height), _tap(q, width)]
+    total /= _divisors(geometry, count_include_pad, divisor_override).astype(out.dtype)
+
+
+def avg_pool2d_backward(
+    grad_y: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    *,
+    out: FloatArray,
+) -> None:
+    """Divide, and add to each tap."""
+    height, width = geometry.height, geometry.width
+    divisors = _divisors(geometry, count_include_pad, divisor_override).astype(out.dtype)
+    share = channels_last(grad_y) / divisors
+    shape = [a.before + a.size + _overhang(a) for a in (height, width)]
+    padded = np.zeros((geometry.batch, *shape, geometry.channels), out.dtype)
+    for p in range(height.kernel):
+        for q in range(width.kernel):
+            padded[:, _tap(p, height), _tap(q, width)] += share
+    inside = padded[:, height.before :, width.before :][:, : height.size, : width.size]
+    channels_last(out)[...] = inside
+
+
+def _divisors(
+    geometry: PoolGeometry, count_include_pad: bool, divisor_override: int | None
+) -> NDArray[Any]:
+    """Return what each window is divided by, shaped to broadcast against (N, OH, OW, C)."""
+    if divisor_override is not None:
+        return np.array(divisor_override)
+    counts = []
+    for axis in (geometry.height, geometry.width):
+        pad = (axis.before, axis.after) if count_include_pad else (0, 0)
+        start = _places(0, axis)
+        end = np.minimum(start + axis.kernel, axis.size + pad[1])
+        counts.append(end - np.maximum(start, -pad[0]))
+    divisors: NDArray[Any] = np.multiply.outer(*counts)[:, :, np.newaxis]
+    return divisors
+
+
 def _places(tap: int, axis: Axis) -> NDArray[Any]:
     """Return where a tap of each window lies in the unpadded image."""
     first = tap * axis.dilation - axis.before
@@ -78,13 +134,13 @@ def _tap(tap: int, axis: Axis) -> slice:
     return slice(first, first + (axis.outputs - 1) * axis.stride + 1, axis.stride)
 
 
-def _padded(image: FloatArray, geometry: PoolGeometry) -> FloatArray:
-    """Return the images with -inf around them, so that padding never wins."""
+def _padded(image: FloatArray, geometry: PoolGeometry, value: float) -> FloatArray:
+    """Return the images with a value around them, as far as windows reach."""
     height, width = geometry.height, geometry.width
     pads = [(axis.before, _overhang(axis)) for axis in (height, width)]
     if not any(map(any, pads)):
         return image
-    return np.pad(image, [(0, 0), *pads, (0, 0)], constant_values=-np.inf)
+    return np.pad(image, [(0, 0), *pads, (0, 0)], constant_values=value)
 
 
 def _overhang(axis: Axis) -> int:

@@ -1,0 +1,178 @@
+"""Random arguments: small shapes that reach every branch, all kinds of values and layouts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import FloatArray
+from kernels.geometry import output_size
+
+LARGE_ONE_IN = 40
+"""One case in so many is large enough to keep several threads busy at once."""
+
+
+class Draw:
+    """A source of random arguments; the same seeds draw the same case again.
+
+    Parameters
+    ----------
+    *seeds : int
+        Of the case.
+    """
+
+    def __init__(self, *seeds: int) -> None:
+        self._rng = np.random.default_rng(seeds)
+        self.dtype = np.dtype(self.choice("float32", "float64"))
+        self.large = self.chance(1 / LARGE_ONE_IN)
+
+    def integer(self, low: int, high: int) -> int:
+        """Return an integer from low to high, both included."""
+        return int(self._rng.integers(low, high + 1))
+
+    def choice(self, *options: Any) -> Any:
+        """Return one of the options."""
+        return options[self.integer(0, len(options) - 1)]
+
+    def chance(self, probability: float) -> bool:
+        """Return True with a probability."""
+        return bool(self._rng.random() < probability)
+
+    def batch(self, least: int = 0) -> int:
+        """Return a number of images: mostly 1 to 3, now and then 0, and many in a large case."""
+        if self.large:
+            return self.integer(8, 20)
+        return least if self.chance(0.05) else self.integer(max(1, least), 3)
+
+    def channels(self) -> int:
+        """Return a number of channels: small, or around the width of a vector."""
+        return self.integer(1, 5) if self.chance(0.8) else self.choice(7, 8, 9, 15, 16, 17, 33)
+
+    def values(self, *shape: int) -> FloatArray:
+        """Return normally distributed values in a random memory layout."""
+        return self.laid_out(np.asarray(self._rng.standard_normal(shape), self.dtype))
+
+    def ties(self, *shape: int) -> FloatArray:
+        """Return few different values, so that maxima tie; now and then NaN and infinities."""
+        values = np.asarray(self._rng.integers(-2, 3, shape), self.dtype)
+        if self.chance(0.3):
+            for special in (np.nan, -np.inf, np.inf):
+                values[self._rng.random(shape) < 0.2] = special
+        return self.laid_out(values)
+
+    def positive(self, *shape: int) -> FloatArray:
+        """Return values from 0.1 to 2."""
+        return self.laid_out(self._rng.uniform(0.1, 2.0, shape).astype(self.dtype))
+
+    def labels(self, rows: int, classes: int) -> NDArray[Any]:
+        """Return class labels of a random integer dtype."""
+        dtype = self.choice("uint8", "int16", "int32", "int64", "uint64")
+        return self.laid_out(self._rng.integers(0, classes, rows).astype(dtype))
+
+    def laid_out(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return the same values in a random memory layout, read-only now and then."""
+        laid_out: NDArray[Any] = self.choice(*LAYOUTS)(array)
+        if self.chance(0.2):
+            laid_out.flags.writeable = False
+        return laid_out
+
+
+def _contiguous(array: NDArray[Any]) -> NDArray[Any]:
+    return array.copy(order="C")
+
+
+def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
+    if array.ndim < 3:
+        return array.copy(order="C")
+    return np.moveaxis(np.moveaxis(array, 1, -1).copy(order="C"), -1, 1)
+
+
+def _fortran(array: NDArray[Any]) -> NDArray[Any]:
+    return array.copy(order="F")
+
+
+def _spread(array: NDArray[Any]) -> NDArray[Any]:
+    """Return every second element of a larger array."""
+    larger = np.ones([2 * size for size in array.shape], array.dtype)
+    view = larger[(..., *(slice(None, None, 2) for _ in array.shape))]
+    view[...] = array
+    return view
+
+
+def _reversed(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view with negative strides."""
+    return np.flip(np.flip(array).copy(order="C"))
+
+
+LAYOUTS: tuple[Callable[[NDArray[Any]], NDArray[Any]], ...] = (
+    _contiguous,
+    _channels_last,
+    _fortran,
+    _spread,
+    _reversed,
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A drawn window on one axis; it fits the image."""
+
+    size: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    ceil_mode: bool
+
+    @property
+    def outputs(self) -> int:
+        """Window positions."""
+        return output_size(
+            self.size,
+            self.kernel,
+            self.stride,
+            self.dilation,
+            self.before,
+            self.after,
+            self.ceil_mode,
+        )
+
+
+def draw_window(
+    draw: Draw, *, dilated: bool, ceil_mode: bool, padding_below_kernel: bool
+) -> Window:
+    """Draw a window on one axis; for pooling, one whose every position touches the image."""
+    while True:
+        kernel = draw.integer(1, 4)
+        dilation = draw.integer(1, 3) if dilated and draw.chance(0.4) else 1
+        span = dilation * (kernel - 1) + 1
+        most = span - 1 if padding_below_kernel else span + 1
+        before = draw.integer(0, most) if draw.chance(0.6) else 0
+        after = before if draw.chance(0.5) else draw.integer(0, most)
+        window = Window(
+            size=draw.integer(1, 14 if draw.large else 7),
+            kernel=kernel,
+            stride=draw.integer(1, 4) if draw.chance(0.6) else 1,
+            dilation=dilation,
+            before=before,
+            after=after,
+            ceil_mode=ceil_mode,
+        )
+        fits = window.size + before + after >= span
+        if fits and (not padding_below_kernel or _touches(window)):
+            return window
+
+
+def _touches(window: Window) -> bool:
+    return all(
+        any(
+            0 <= i * window.stride + k * window.dilation - window.before < window.size
+            for k in range(window.kernel)
+        )
+        for i in range(window.outputs)
+    )

@@ -1,0 +1,203 @@
+"""Running the drawn cases and saying what came of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+import kernels
+from kernels import dispatch, tolerance
+from kernels.crosscheck.drawing import Draw
+from kernels.crosscheck.operations import OPERATIONS, Case, Limit
+from kernels.ops import checks
+
+DEFAULT_CASES = 200
+
+
+@dataclass
+class OperationReport:
+    """What came of one operation.
+
+    Attributes
+    ----------
+    operation : str
+        Its name.
+    cases : int
+        Cases that were run.
+    worst : float
+        Largest error as a share of what is allowed; ``inf`` for a difference where none is.
+    failures : list of str
+        For each failed case what was wrong, and the command that runs it again.
+    """
+
+    operation: str
+    cases: int = 0
+    worst: float = 0.0
+    failures: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"{self.operation:<30} {self.cases:>7} {len(self.failures):>7} {self.worst:>22.3f}"
+
+
+def heading() -> str:
+    """Return the line above the reports."""
+    return f"{'operation':<30} {'cases':>7} {'failed':>7} {'worst error / allowed':>22}"
+
+
+@dataclass
+class CheckReport:
+    """What came of checking a backend."""
+
+    backend: str
+    seed: int
+    operations: list[OperationReport] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no case of any operation failed."""
+        return not any(operation.failures for operation in self.operations)
+
+    def __str__(self) -> str:
+        failures = [line for report in self.operations for line in report.failures[:3]]
+        return "\n".join([heading(), *map(str, self.operations), *failures])
+
+
+def check_backend(
+    backend: str | ModuleType,
+    *,
+    operations: Sequence[str] | None = None,
+    cases: int = DEFAULT_CASES,
+    seed: int = 0,
+    first_case: int = 0,
+    progress: Callable[[OperationReport], None] | None = None,
+) -> CheckReport:
+    """Compare a backend with the naive reference on drawn cases, through the public interface.
+
+    Each case is determined by operation, seed and number, whatever else is run. Errors are allowed
+    up to ``kernels.tolerance.bound``; max-pooling and ReLU have to agree exactly. Each case also
+    has to leave its inputs alone, and to give the same result when it is run again.
+
+    Parameters
+    ----------
+    backend : str or module
+        A name, or a module that fulfils ``kernels.backends.contract.Backend``.
+    operations : sequence of str, optional
+        Public operations to check; all if left out.
+    cases : int
+        Cases for each operation.
+    seed : int
+        Of the draws.
+    first_case : int
+        Number of the first case, to run a single one again.
+    progress : callable, optional
+        Is given each operation's report when it is complete.
+
+    Returns
+    -------
+    CheckReport
+        ``print(report)`` gives a table, ``report.passed`` the verdict.
+
+    Raises
+    ------
+    kernels.UnknownBackendError, kernels.ShapeError, TypeError
+        If an argument does not fit, a module that is no backend included.
+    """
+    check_arguments(cases, seed, first_case)
+    chosen = list(OPERATIONS) if operations is None else list(operations)
+    for name in chosen:
+        if name not in OPERATIONS:
+            known = ", ".join(OPERATIONS)
+            raise kernels.ShapeError(f"operations must be among {known}; got {name!r}")
+    with dispatch.named(backend) as name:
+        report = CheckReport(name, seed)
+        for operation in chosen:
+            done = OperationReport(operation)
+            for number in range(first_case, first_case + cases):
+                _run(done, name, seed, number)
+            report.operations.append(done)
+            if progress is not None:
+                progress(done)
+    return report
+
+
+def check_arguments(cases: int, seed: int, first_case: int) -> None:
+    """Check the numbers that :func:`check_backend` takes, before anything runs."""
+    checks.integer("cases", cases, 1)
+    checks.integer("seed", seed, 0)
+    checks.integer("first_case", first_case, 0)
+
+
+def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
+    """Run one case and enter it into the report."""
+    report.cases += 1
+    case = OPERATIONS[report.operation](Draw(seed, _code(report.operation), number))
+    for share, fault in _faults(report.operation, case, backend):
+        report.worst = max(report.worst, share)
+        if fault:
+            again = (
+                f"python -m kernels check --backend {backend} --op {report.operation} "
+                f"--seed {seed} --case {number}"
+            )
+            report.failures.append(f"{report.operation}: {fault}; again: {again}")
+            return
+
+
+def _code(operation: str) -> int:
+    return list(OPERATIONS).index(operation)
+
+
+def _faults(operation: str, case: Case, backend: str) -> Iterator[tuple[float, str]]:
+    """Yield each part's error as a share of what is allowed, and what is wrong, if anything."""
+    function = getattr(kernels, operation)
+    before = [a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments]
+    try:
+        got = _parts(function(*case.arguments, **case.keywords, backend=backend))
+        again = _parts(function(*case.arguments, **case.keywords, backend=backend))
+    except Exception as error:  # whatever a backend under test raises is a finding
+        yield np.inf, f"raised {type(error).__name__}: {error}"
+        return
+    reference = _parts(function(*before, **case.keywords, backend="naive"))
+    for number, (value, wanted, limit) in enumerate(zip(got, reference, case.limits, strict=True)):
+        share, fault = _compare(value, wanted, limit)
+        yield share, f"part {number} {fault}" if fault else ""
+    for argument, copy in zip(case.arguments, before, strict=True):
+        if isinstance(argument, np.ndarray) and not np.array_equal(argument, copy, equal_nan=True):
+            yield np.inf, "an input was modified"
+    for first, second in zip(got, again, strict=True):
+        if first is not None and not np.array_equal(first, second, equal_nan=True):
+            yield np.inf, "the same call gave another result (a race?)"
+
+
+def _parts(result: Any) -> tuple[Any, ...]:
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _compare(value: Any, wanted: Any, limit: Limit) -> tuple[float, str]:
+    if wanted is None or value is None:
+        return (0.0, "") if value is wanted else (np.inf, "is None in only one backend")
+    value, wanted = np.asarray(value), np.asarray(wanted)
+    if value.shape != wanted.shape or value.dtype != wanted.dtype:
+        return np.inf, f"is {value.dtype} {value.shape}, not {wanted.dtype} {wanted.shape}"
+    if limit is None:
+        if np.array_equal(value, wanted, equal_nan=wanted.dtype.kind == "f"):
+            return 0.0, ""
+        return np.inf, f"differs from the reference at {_first(value, wanted)}"
+    magnitude, length = limit
+    error = np.abs(value.astype(np.float64) - wanted.astype(np.float64))
+    allowed = tolerance.bound(np.broadcast_to(magnitude, value.shape), length)
+    allowed += np.finfo(value.dtype).tiny
+    share = float(np.max(error / allowed, initial=0.0))
+    if share <= 1.0:
+        return share, ""
+    place = np.unravel_index(int(np.argmax(error / allowed)), value.shape)
+    where = tuple(int(p) for p in place)
+    return share, f"is off by {error[place]:.3g} at {where}, {share:.3g} times what is allowed"
+
+
+def _first(value: Any, wanted: Any) -> tuple[int, ...]:
+    same = (value == wanted) | ((value != value) & (wanted != wanted))
+    return tuple(int(p) for p in np.argwhere(~same)[0])
