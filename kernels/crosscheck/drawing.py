@@ -75,7 +75,7 @@ class Draw:
 
     def laid_out(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return the same values in a random memory layout, read-only now and then."""
-        laid_out: NDArray[Any] = self.choice(*LAYOUTS)(array)
+        laid_out: NDArray[Any] = self.choice(*LAYOUTS)(array) if array.ndim else array.copy()
         if self.chance(0.2):
             laid_out.flags.writeable = False
         return laid_out
@@ -98,7 +98,7 @@ def _fortran(array: NDArray[Any]) -> NDArray[Any]:
 def _spread(array: NDArray[Any]) -> NDArray[Any]:
     """Return every second element of a larger array."""
     larger = np.ones([2 * size for size in array.shape], array.dtype)
-    view = larger[(..., *(slice(None, None, 2) for _ in array.shape))]
+    view = larger[tuple(slice(None, None, 2) for _ in array.shape)]
     view[...] = array
     return view
 
