@@ -35,7 +35,10 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """Return how many threads a kernel call uses."""
+    """Return how many threads a kernel call may use: the limit that is set, or the most there are.
+
+    A backend can use fewer: naive always one, numpy what BLAS is set to.
+    """
     return largest() if _limit is None else _limit
 
 

@@ -88,6 +88,12 @@ class Backend(Protocol):
     ) -> None:
         """Write the gradient of :meth:`avg_pool2d` into ``out``."""
 
+    def global_avg_pool2d(self, x: FloatArray, *, out: FloatArray) -> None:
+        """Write the mean of each plane into ``out``, (N, C, 1, 1)."""
+
+    def global_avg_pool2d_backward(self, grad_y: FloatArray, *, out: FloatArray) -> None:
+        """Write the gradient of :meth:`global_avg_pool2d` into ``out``."""
+
     # normalization.py
 
     def batch_norm(

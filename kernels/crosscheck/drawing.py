@@ -53,7 +53,9 @@ class Draw:
         return self.integer(1, 5) if self.chance(0.8) else self.choice(7, 8, 9, 15, 16, 17, 33)
 
     def values(self, *shape: int) -> FloatArray:
-        """Return normally distributed values in a random memory layout."""
+        """Return values in a random memory layout: normally distributed, now and then all alike."""
+        if self.chance(0.1):
+            return self.laid_out(np.full(shape, 0.1, self.dtype))
         return self.laid_out(np.asarray(self._rng.standard_normal(shape), self.dtype))
 
     def ties(self, *shape: int) -> FloatArray:
@@ -151,13 +153,13 @@ def draw_window(
         kernel = draw.integer(1, 4)
         dilation = draw.integer(1, 3) if dilated and draw.chance(0.4) else 1
         span = dilation * (kernel - 1) + 1
-        most = span - 1 if padding_below_kernel else span + 1
+        most = span - 1 if padding_below_kernel else draw.choice(span, 12)
         before = draw.integer(0, most) if draw.chance(0.6) else 0
         after = before if draw.chance(0.5) else draw.integer(0, most)
         window = Window(
             size=draw.integer(1, 14 if draw.large else 7),
             kernel=kernel,
-            stride=draw.integer(1, 4) if draw.chance(0.6) else 1,
+            stride=draw.choice(1, 2, 3, 4, 30) if draw.chance(0.6) else 1,
             dilation=dilation,
             before=before,
             after=after,

@@ -15,16 +15,20 @@ from kernels.errors import ShapeError
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
+LARGEST_INTEGER = 2**31 - 1
+"""Largest size, stride, padding or dilation: products of two of them still fit 64 bits."""
+
+OVERLAP_WORK = 10_000
+"""Candidates that NumPy may try to decide whether two strided arrays overlap; ~0.1 ms."""
+
 
 def floats(*, ndim: int | None = None, min_ndim: int = 0, **arrays: Any) -> None:
     """Check that all are float arrays of one dtype, and the first has the wanted dimensions.
 
-    ``None`` stands for an optional array that was left out.
+    A bias or weight that may be left out is for :func:`optional_floats`.
     """
     first_name, first = next(iter(arrays.items()))
     for name, array in arrays.items():
-        if array is None:
-            continue
         if not isinstance(array, np.ndarray):
             raise TypeError(
                 f"{name} must be a NumPy array of float32 or float64, got {type(array).__name__}"
@@ -43,6 +47,11 @@ def floats(*, ndim: int | None = None, min_ndim: int = 0, **arrays: Any) -> None
         )
 
 
+def optional_floats(x: FloatArray, **arrays: Any) -> None:
+    """Check arrays that may be None; the others have the dtype of ``x``, which is checked."""
+    floats(x=x, **{name: array for name, array in arrays.items() if array is not None})
+
+
 def shape(name: str, array: NDArray[Any] | None, wanted: tuple[int, ...], why: str) -> None:
     """Check an array's exact shape; ``why`` says what it has to fit."""
     if array is not None and array.shape != wanted:
@@ -58,14 +67,21 @@ def output(name: str, out: Any, wanted: tuple[int, ...], like: FloatArray, **inp
     if out.shape != wanted:
         raise ShapeError(f"{name} must have shape {wanted} to hold the result, got {out.shape}")
     if not out.flags.writeable:
-        raise ValueError(f"{name} must be writeable, got a read-only array")
-    if 0 in out.strides and any(
-        s > 1 for s, step in zip(wanted, out.strides, strict=True) if not step
+        raise ShapeError(f"{name} must be writeable, got a read-only array")
+    if out.size and any(
+        size > 1 and not step for size, step in zip(wanted, out.strides, strict=True)
     ):
-        raise ValueError(f"{name} must not repeat elements (a stride is 0: a broadcast view)")
+        raise ShapeError(f"{name} must not repeat elements (a stride is 0: a broadcast view)")
     for input_name, array in inputs.items():
-        if array is not None and np.may_share_memory(out, array):
-            raise ValueError(f"{name} must not share memory with {input_name}")
+        if array is not None and _share_memory(out, array):
+            raise ShapeError(f"{name} must not share memory with {input_name}")
+
+
+def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=OVERLAP_WORK)  # type: ignore[arg-type]  # any int
+    except np.exceptions.TooHardError:
+        return True
 
 
 def result(
@@ -77,9 +93,16 @@ def result(
 ) -> FloatArray:
     """Return ``out`` once checked, or a new array of the backend's favourite layout."""
     if out is None:
-        return backend.empty(wanted, like.dtype)
+        return new(backend, wanted, like.dtype)
     output("out", out, wanted, like, **inputs)
     return out
+
+
+def new(backend: Backend, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return a new array of the backend's favourite layout."""
+    if math.prod(size or 1 for size in shape) * dtype.itemsize > np.iinfo(np.intp).max:
+        raise ShapeError(f"the result must fit the memory, but it would have shape {shape}")
+    return backend.empty(shape, dtype)
 
 
 def integer(name: str, value: Any, minimum: int) -> int:
@@ -92,6 +115,8 @@ def integer(name: str, value: Any, minimum: int) -> int:
         raise TypeError(f"{name} must be an integer, got {value!r}") from None
     if number < minimum:
         raise ShapeError(f"{name} must be {minimum} or more, got {value!r}")
+    if number > LARGEST_INTEGER:
+        raise ShapeError(f"{name} must be at most {LARGEST_INTEGER}, got {value!r}")
     return number
 
 
@@ -119,7 +144,10 @@ def epsilon(value: Any) -> float:
     """Check batch-norm's ``eps``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"eps must be a number, got {value!r}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     if not (math.isfinite(number) and number >= 0):
         raise ShapeError(f"eps must be finite and 0 or more, got {value!r}")
     return number
@@ -129,7 +157,7 @@ def integers(name: str, array: Any) -> None:
     """Check for an array of any integer dtype but bool."""
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{name} must be a NumPy array of integers, got {type(array).__name__}")
-    if not np.issubdtype(array.dtype, np.integer):
+    if array.dtype.kind not in "iu":
         raise TypeError(f"{name} must be of an integer dtype, got {array.dtype}")
 
 

@@ -74,7 +74,8 @@ def conv2d(
         If an argument does not fit; nothing has been written then.
     """
     chosen = dispatch.resolve(backend)
-    checks.floats(ndim=4, x=x, weight=weight, bias=bias)
+    checks.floats(ndim=4, x=x, weight=weight)
+    checks.optional_floats(x, bias=bias)
     geometry = _geometry(x.shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("bias", bias, (geometry.out_channels,), "weight's first dimension")
     y = checks.result(chosen, out, geometry.y_shape, x, x=x, weight=weight, bias=bias)
@@ -120,7 +121,7 @@ def conv2d_backward(
     geometry = _geometry(x.shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x, weight and the window")
     gradients = Conv2dGradients(
-        chosen.empty(geometry.x_shape, x.dtype),
+        checks.new(chosen, geometry.x_shape, x.dtype),
         np.empty(geometry.weight_shape, x.dtype),
         np.empty(geometry.out_channels, x.dtype),
     )

@@ -53,7 +53,8 @@ def linear(
         If an argument does not fit; nothing has been written then.
     """
     chosen = dispatch.resolve(backend)
-    checks.floats(ndim=2, x=x, weight=weight, bias=bias)
+    checks.floats(ndim=2, x=x, weight=weight)
+    checks.optional_floats(x, bias=bias)
     N, O = _sizes(x, weight)
     checks.shape("bias", bias, (O,), "weight's first dimension")
     y = checks.result(chosen, out, (N, O), x, x=x, weight=weight, bias=bias)
@@ -90,14 +91,18 @@ def linear_backward(
     N, O = _sizes(x, weight)
     checks.shape("grad_y", grad_y, (N, O), "x and weight")
     gradients = LinearGradients(
-        chosen.empty(x.shape, x.dtype), np.empty(weight.shape, x.dtype), np.empty(O, x.dtype)
+        checks.new(chosen, x.shape, x.dtype), np.empty(weight.shape, x.dtype), np.empty(O, x.dtype)
     )
     chosen.linear_backward(grad_y, x, weight, **gradients._asdict())
     return gradients
 
 
 def _sizes(x: FloatArray, weight: FloatArray) -> tuple[int, int]:
-    if weight.ndim != 2 or min(weight.shape) < 1 or weight.shape[1] != x.shape[1]:
+    if x.shape[1] < 1:
+        raise ShapeError(f"x must have 1 or more columns, got shape {x.shape}")
+    if weight.ndim == 2 and weight.shape[0] < 1:
+        raise ShapeError(f"weight must have 1 or more rows, got shape {weight.shape}")
+    if weight.ndim != 2 or weight.shape[1] != x.shape[1]:
         raise ShapeError(
             f"weight must have shape (O, {x.shape[1]}) to fit x of shape {x.shape}, "
             f"got {weight.shape}"

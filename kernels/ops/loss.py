@@ -39,7 +39,7 @@ def softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray:
     """
     chosen = dispatch.resolve(backend)
     _check_logits(logits)
-    probabilities = chosen.empty(logits.shape, logits.dtype)
+    probabilities = checks.new(chosen, logits.shape, logits.dtype)
     chosen.softmax(logits, out=probabilities)
     return probabilities
 
@@ -65,7 +65,7 @@ def log_softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray
     """
     chosen = dispatch.resolve(backend)
     _check_logits(logits)
-    logarithms = chosen.empty(logits.shape, logits.dtype)
+    logarithms = checks.new(chosen, logits.shape, logits.dtype)
     chosen.log_softmax(logits, out=logarithms)
     return logarithms
 
@@ -106,7 +106,7 @@ def softmax_cross_entropy(
     checks.integers("labels", labels)
     checks.shape("labels", labels, (N,), "the rows of logits")
     checks.within("labels", labels, K, "the columns of logits")
-    grad_logits = chosen.empty(logits.shape, logits.dtype)
+    grad_logits = checks.new(chosen, logits.shape, logits.dtype)
     mean_loss = chosen.softmax_cross_entropy(logits, labels, grad_logits=grad_logits)
     return CrossEntropyResult(mean_loss, grad_logits)
 

@@ -21,11 +21,11 @@ class BatchNormResult(NamedTuple):
 
 
 class BatchNormGradients(NamedTuple):
-    """Gradients with respect to x, weight and bias; None for a weight that was None."""
+    """Gradients with respect to x, weight (None if the weight was) and bias."""
 
     grad_x: FloatArray
     grad_weight: FloatArray | None
-    grad_bias: FloatArray | None
+    grad_bias: FloatArray
 
 
 def batch_norm(
@@ -66,7 +66,7 @@ def batch_norm(
     weight, bias = _parameters(x, weight, bias)
     eps = checks.epsilon(eps)
     _needs_a_batch(x)
-    y = chosen.empty(x.shape, x.dtype)
+    y = checks.new(chosen, x.shape, x.dtype)
     mean, rstd = np.empty_like(weight), np.empty_like(weight)
     chosen.batch_norm(x, weight, bias, eps, out=y, mean=mean, rstd=rstd)
     return BatchNormResult(y, mean, rstd)
@@ -101,8 +101,7 @@ def batch_norm_backward(
     Returns
     -------
     BatchNormGradients
-        ``grad_x`` of x's shape, ``grad_weight`` and ``grad_bias`` (C,); the last two are None if
-        ``weight`` is.
+        ``grad_x`` of x's shape, ``grad_weight`` (None if ``weight`` is) and ``grad_bias`` (C,).
 
     Raises
     ------
@@ -116,12 +115,12 @@ def batch_norm_backward(
     checks.shape("mean", mean, scale.shape, "the channels of x")
     checks.shape("rstd", rstd, scale.shape, "the channels of x")
     _needs_a_batch(x)
-    grad_x = chosen.empty(x.shape, x.dtype)
+    grad_x = checks.new(chosen, x.shape, x.dtype)
     grad_weight, grad_bias = np.empty_like(scale), np.empty_like(scale)
     chosen.batch_norm_backward(
         grad_y, x, scale, mean, rstd, grad_x=grad_x, grad_weight=grad_weight, grad_bias=grad_bias
     )
-    return _gradients(grad_x, grad_weight, grad_bias, weight)
+    return BatchNormGradients(grad_x, None if weight is None else grad_weight, grad_bias)
 
 
 def batch_norm_inference(
@@ -198,8 +197,7 @@ def batch_norm_inference_backward(
     Returns
     -------
     BatchNormGradients
-        ``grad_x`` of x's shape, ``grad_weight`` and ``grad_bias`` (C,); the last two are None if
-        ``weight`` is.
+        ``grad_x`` of x's shape, ``grad_weight`` (None if ``weight`` is) and ``grad_bias`` (C,).
 
     Raises
     ------
@@ -212,7 +210,7 @@ def batch_norm_inference_backward(
     checks.shape("grad_y", grad_y, x.shape, "x")
     _statistics(x, running_mean, running_var)
     eps = checks.epsilon(eps)
-    grad_x = chosen.empty(x.shape, x.dtype)
+    grad_x = checks.new(chosen, x.shape, x.dtype)
     grad_weight, grad_bias = np.empty_like(scale), np.empty_like(scale)
     chosen.batch_norm_inference_backward(
         grad_y,
@@ -225,13 +223,14 @@ def batch_norm_inference_backward(
         grad_weight=grad_weight,
         grad_bias=grad_bias,
     )
-    return _gradients(grad_x, grad_weight, grad_bias, weight)
+    return BatchNormGradients(grad_x, None if weight is None else grad_weight, grad_bias)
 
 
 def _parameters(
     x: FloatArray, weight: FloatArray | None, bias: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:
-    checks.floats(min_ndim=2, x=x, weight=weight, bias=bias)
+    checks.floats(min_ndim=2, x=x)
+    checks.optional_floats(x, weight=weight, bias=bias)
     C = x.shape[1]
     if C < 1:
         raise ShapeError(f"x must have 1 or more channels, got shape {x.shape}")
@@ -254,11 +253,3 @@ def _needs_a_batch(x: FloatArray) -> None:
         raise ShapeError(
             f"x must have 2 or more values per channel to take statistics of, got shape {x.shape}"
         )
-
-
-def _gradients(
-    grad_x: FloatArray, grad_weight: FloatArray, grad_bias: FloatArray, weight: FloatArray | None
-) -> BatchNormGradients:
-    if weight is None:
-        return BatchNormGradients(grad_x, None, None)
-    return BatchNormGradients(grad_x, grad_weight, grad_bias)

@@ -67,13 +67,10 @@ def max_pool2d(
     """
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, x=x)
-    N, C, H, W = x.shape
-    height, width = windows.pool_axes((H, W), kernel_size, stride, padding, dilation, ceil_mode)
-    if H * W > LARGEST_PLANE:
-        raise ShapeError(f"x must have planes of at most {LARGEST_PLANE} elements, got {H} × {W}")
-    geometry = PoolGeometry(N, C, height, width)
-    y = chosen.empty(geometry.y_shape, x.dtype)
-    indices = chosen.empty(geometry.y_shape, np.dtype(np.int32))
+    _check_indexable(x.shape)
+    geometry = _geometry(x.shape, kernel_size, stride, padding, dilation, ceil_mode)
+    y = checks.new(chosen, geometry.y_shape, x.dtype)
+    indices = checks.new(chosen, geometry.y_shape, np.dtype(np.int32))
     chosen.max_pool2d(x, geometry, out=y, indices=indices)
     return MaxPool2dResult(y, indices)
 
@@ -114,6 +111,7 @@ def max_pool2d_backward(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y)
     N, C, H, W = shape = checks.image_shape("x_shape", x_shape)
+    _check_indexable(shape)
     if grad_y.shape[:2] != (N, C):
         raise ShapeError(
             f"grad_y must have {N} images of {C} channels to fit x_shape, got shape {grad_y.shape}"
@@ -160,7 +158,7 @@ def avg_pool2d(
     count_include_pad : bool
         Whether elements of the padding count.
     divisor_override : int, optional
-        Divide by this instead; not 0.
+        Divide by this instead; 1 or more.
     out : (N, C, OH, OW) array, optional
         Where to write the result.
     backend : str, optional
@@ -177,7 +175,7 @@ def avg_pool2d(
     """
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, x=x)
-    geometry = _average_geometry(x.shape, kernel_size, stride, padding, ceil_mode)
+    geometry = _geometry(x.shape, kernel_size, stride, padding, 1, ceil_mode)
     divisor = _divisor(count_include_pad, divisor_override)
     y = checks.result(chosen, out, geometry.y_shape, x, x=x)
     chosen.avg_pool2d(x, geometry, count_include_pad, divisor, out=y)
@@ -222,7 +220,7 @@ def avg_pool2d_backward(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y)
     shape = checks.image_shape("x_shape", x_shape)
-    geometry = _average_geometry(shape, kernel_size, stride, padding, ceil_mode)
+    geometry = _geometry(shape, kernel_size, stride, padding, 1, ceil_mode)
     divisor = _divisor(count_include_pad, divisor_override)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x_shape and the window")
     grad_x = checks.result(chosen, out, shape, grad_y, grad_y=grad_y)
@@ -249,8 +247,12 @@ def global_avg_pool2d(x: FloatArray, *, backend: str | None = None) -> FloatArra
     ShapeError, TypeError, UnknownBackendError
         If an argument does not fit.
     """
+    chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, x=x)
-    return avg_pool2d(x, _whole_plane(x.shape), stride=1, backend=backend)
+    _check_planes("x", x.shape)
+    y = checks.new(chosen, (*x.shape[:2], 1, 1), x.dtype)
+    chosen.global_avg_pool2d(x, out=y)
+    return y
 
 
 def global_avg_pool2d_backward(
@@ -276,30 +278,44 @@ def global_avg_pool2d_backward(
     ShapeError, TypeError, UnknownBackendError
         If an argument does not fit.
     """
-    plane = _whole_plane(checks.image_shape("x_shape", x_shape))
-    return avg_pool2d_backward(grad_y, x_shape, plane, stride=1, backend=backend)
+    chosen = dispatch.resolve(backend)
+    checks.floats(ndim=4, grad_y=grad_y)
+    shape = checks.image_shape("x_shape", x_shape)
+    _check_planes("x_shape", shape)
+    checks.shape("grad_y", grad_y, (*shape[:2], 1, 1), "x_shape")
+    grad_x = checks.new(chosen, shape, grad_y.dtype)
+    chosen.global_avg_pool2d_backward(grad_y, out=grad_x)
+    return grad_x
 
 
-def _whole_plane(shape: tuple[int, ...]) -> tuple[int, int]:
-    H, W = shape[2:]
-    if min(H, W) < 1:
-        raise ShapeError(f"x must have planes of 1 or more elements, got shape {shape}")
-    return H, W
-
-
-def _average_geometry(
-    shape: tuple[int, ...], kernel_size: object, stride: object, padding: object, ceil_mode: object
+def _geometry(
+    shape: tuple[int, ...],
+    kernel_size: object,
+    stride: object,
+    padding: object,
+    dilation: object,
+    ceil_mode: object,
 ) -> PoolGeometry:
     N, C, H, W = shape
-    height, width = windows.pool_axes((H, W), kernel_size, stride, padding, 1, ceil_mode)
+    _check_planes("x", shape)
+    height, width = windows.pool_axes((H, W), kernel_size, stride, padding, dilation, ceil_mode)
     return PoolGeometry(N, C, height, width)
+
+
+def _check_planes(name: str, shape: tuple[int, ...]) -> None:
+    if min(shape[1:]) < 1:
+        raise ShapeError(f"{name} must have 1 or more channels, rows and columns, got {shape}")
+
+
+def _check_indexable(shape: tuple[int, ...]) -> None:
+    H, W = shape[2:]
+    if H * W > LARGEST_PLANE:
+        raise ShapeError(f"x must have planes of at most {LARGEST_PLANE} elements, got {H} × {W}")
 
 
 def _divisor(count_include_pad: object, divisor_override: object) -> int | None:
     if not isinstance(count_include_pad, bool):
         raise TypeError(f"count_include_pad must be True or False, got {count_include_pad!r}")
-    return (
-        None
-        if divisor_override is None
-        else checks.integer("divisor_override", divisor_override, 1)
-    )
+    if divisor_override is None:
+        return None
+    return checks.integer("divisor_override", divisor_override, 1)

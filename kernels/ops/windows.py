@@ -108,7 +108,9 @@ def _padding(
     if isinstance(padding, str):
         return _named_padding(padding, sizes, kernels, strides, dilations)
     if isinstance(padding, tuple | list) and any(isinstance(p, tuple | list) for p in padding):
-        if len(padding) != 2:
+        if len(padding) != 2 or any(
+            not isinstance(p, tuple | list) or len(p) != 2 for p in padding
+        ):
             raise ShapeError(f"padding must be ((top, bottom), (left, right)), got {padding!r}")
         return tuple(checks.pair("padding", p, 0) for p in padding)
     return tuple((p, p) for p in checks.pair("padding", padding, 0))

@@ -24,6 +24,8 @@ from kernels.backends.naive.normalization import (
 from kernels.backends.naive.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
 )
@@ -40,6 +42,8 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "empty",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "linear",
     "linear_backward",
     "log_softmax",

@@ -22,7 +22,7 @@ def batch_norm(
     for c in range(x.shape[1]):
         values = [float(x[place]) for place in _places(x.shape, c)]
         mu = sum(values) / len(values)
-        var = sum((v - mu) ** 2 for v in values) / len(values)
+        var = sum((v - mu) * (v - mu) for v in values) / len(values)
         r = _rstd(var, eps)
         for place, v in zip(_places(x.shape, c), values, strict=True):
             out[place] = float(weight[c]) * (v - mu) * r + float(bias[c])

@@ -101,6 +101,29 @@ def avg_pool2d_backward(
     out[...] = total
 
 
+def global_avg_pool2d(x: FloatArray, *, out: FloatArray) -> None:
+    """``y[n, c, 0, 0] = Σ_h Σ_w x[n, c, h, w] / (H·W)``."""
+    image = scalars(x)
+    N, C, H, W = x.shape
+    for n in range(N):
+        for c in range(C):
+            total = 0.0
+            for h in range(H):
+                for w in range(W):
+                    total += image[n, c, h, w]
+            out[n, c, 0, 0] = total / (H * W)
+
+
+def global_avg_pool2d_backward(grad_y: FloatArray, *, out: FloatArray) -> None:
+    """``grad_x[n, c, h, w] = grad_y[n, c, 0, 0] / (H·W)``."""
+    N, C, H, W = out.shape
+    for n in range(N):
+        for c in range(C):
+            for h in range(H):
+                for w in range(W):
+                    out[n, c, h, w] = float(grad_y[n, c, 0, 0]) / (H * W)
+
+
 def _inside(window: int, axis: Axis) -> Iterator[int]:
     """Yield the elements of the image that a window touches."""
     for tap in range(axis.kernel):

@@ -164,7 +164,7 @@ def _band_of(source, image, band, plan):
     C = plan.source_channels
     columns, width = plan.source_columns, plan.scratch_columns
     scratch = np.empty(plan.scratch_rows * width * C, source.dtype)
-    left = max(0, -plan.first_column)
+    left = min(width, max(0, -plan.first_column))
     inside = max(0, min(width - left, columns - (plan.first_column + left)))
     for i in range(plan.scratch_rows):
         row = plan.first_row + band * plan.band_step + i

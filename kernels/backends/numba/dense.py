@@ -9,6 +9,7 @@ from kernels.backends.contract import FloatArray
 from kernels.backends.numba.jit import parallel
 from kernels.backends.numba.memory import flat_input
 from kernels.backends.numba.micro_kernel import multiply_accumulate
+from kernels.backends.numba.reduction import channel_sums
 
 BLOCK_ROWS = 32
 BLOCK_COLUMNS = 128
@@ -36,7 +37,7 @@ def linear_backward(
     _product(grad_y, weight, grad_x)
     grad_weight[...] = 0
     _product(np.ascontiguousarray(grad_y.T), x, grad_weight)
-    grad_y.sum(axis=0, out=grad_bias)
+    grad_bias[...] = channel_sums(flat_input(grad_y), grad_y.shape[1])
 
 
 def _product(a: FloatArray, b: FloatArray, c: FloatArray) -> None:

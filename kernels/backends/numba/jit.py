@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +23,9 @@ from kernels.backends.numba import threads
 from kernels.backends.numba.cpu import codegen_target
 
 FLAGS: dict[str, Any] = {
-    # No nnan or ninf: NaN has to come through.
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+    # Nothing that lets LLVM choose at run time between ways of adding up: with "reassoc" a row's
+    # softmax came out with other bits once in 2,000 calls. No "nnan" or "ninf": NaN comes through.
+    "fastmath": {"contract"},
     "error_model": "numpy",
     "nogil": True,
 }
@@ -56,7 +58,7 @@ def parallel(function: Callable[..., None]) -> Callable[..., None]:
         if threads.forked():
             single(*arguments)
         else:
-            with threads.limited():
+            with threads.running():
                 threaded(*arguments)
 
     return driver
@@ -83,8 +85,27 @@ def _announce_compilation() -> None:
         )
 
 
+@functools.cache
+def _cache_is_writable() -> bool:
+    """Make the cache folder; without one, every process compiles for itself."""
+    try:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=cache_folder()):
+            return True
+    except OSError as error:
+        _log.warning(
+            "compiled code cannot be kept in %s (%s): it is compiled anew each time; "
+            "NUMBA_CACHE_DIR names another folder",
+            cache_folder(),
+            error.strerror,
+        )
+        return False
+
+
 def _cached(variant: str, function: Callable[..., None], **flags: Any) -> Callable[..., None]:
     # The two variants need folders of their own: Numba's key does not hold the flags either.
+    if not _cache_is_writable():
+        return numba.njit(**FLAGS, **flags)(function)
     with _decorating:
         users_folder = numba.config.CACHE_DIR
         numba.config.CACHE_DIR = str(cache_folder() / variant)

@@ -35,6 +35,9 @@ from kernels.backends.numba.vector import (
 TILE_ROWS = 8 if REGISTER_BYTES == 64 else 6
 TILE_VECTORS = 2
 
+BLOCK_TERMS = 512
+"""Terms of the sums that are added up in registers before they go to C."""
+
 
 def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
     """Make the tile of ``rows`` rows by ``vectors`` whole vectors."""
@@ -91,7 +94,19 @@ _row = _make_edge(1)
 
 @serial
 def multiply_accumulate(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_start, b_stride, V):
-    """Add A @ B to C, which has ``V`` columns; the lengths of the tables are its M and K."""
+    """Add A @ B to C, which has ``V`` columns; the lengths of the tables are its M and K.
+
+    K goes in blocks: rounding errors then grow with a block's length and the number of blocks, not
+    with K, and a block of B stays in the L2 cache.
+    """
+    for k in range(0, len(a_columns), BLOCK_TERMS):
+        columns = a_columns[k : min(k + BLOCK_TERMS, len(a_columns))]
+        b_block = b_start + k * b_stride
+        _accumulate_block(c, c_start, c_rows, a, a_start, a_rows, columns, b, b_block, b_stride, V)
+
+
+@serial
+def _accumulate_block(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_start, b_stride, V):
     M = len(a_rows)
     whole_rows = M - M % TILE_ROWS
     tile_width = TILE_VECTORS * lanes(c)

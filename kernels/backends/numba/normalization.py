@@ -22,6 +22,8 @@ from kernels.backends.numba.vector import (
     zeros,
 )
 
+Float64 = NDArray[np.float64]
+
 
 def batch_norm(
     x: FloatArray,
@@ -103,9 +105,6 @@ def batch_norm_inference_backward(
     grad_weight[...], grad_bias[...] = products * rstd, sums
 
 
-Float64 = NDArray[np.float64]
-
-
 def _rstd(var: FloatArray, eps: float) -> Float64:
     with np.errstate(divide="ignore", invalid="ignore"):
         return 1.0 / np.sqrt(var.astype(np.float64) + eps)
@@ -119,7 +118,7 @@ def _statistics(values: FloatArray, C: int) -> tuple[Float64, Float64]:
     for computing the sample variance" (1983), in float64.
     """
     M = values.size // C
-    rows = block_rows(M, C)
+    rows = block_rows(C)
     starts = np.arange(0, M, rows)
     parts = np.empty((3, len(starts), C), values.dtype)
     _block_statistics(values, M, C, rows, *parts.reshape(3, -1))
@@ -137,7 +136,7 @@ def _gradient_sums(
     """Return ``Σ grad`` and ``Σ grad · (x - mean)`` of each channel."""
     C = len(mean)
     M = values.size // C
-    rows = block_rows(M, C)
+    rows = block_rows(C)
     parts = np.empty((2, -(-M // rows), C), values.dtype)
     _block_gradient_sums(grad, values, flat_input(mean), M, C, rows, *parts.reshape(2, -1))
     sums, products = parts.sum(axis=1, dtype=np.float64)
@@ -152,7 +151,7 @@ def _normalize(
     C = len(mean)
     M = values.size // C
     with FlatOutput(out) as y:
-        _normalize_blocks(values, flat_input(parameters.reshape(-1)), M, C, block_rows(M, C), y)
+        _normalize_blocks(values, flat_input(parameters.reshape(-1)), M, C, block_rows(C), y)
 
 
 def _combine(
@@ -166,7 +165,7 @@ def _combine(
     parameters = np.stack([mean, *coefficients]).astype(values.dtype)
     C = len(mean)
     M = values.size // C
-    rows = block_rows(M, C)
+    rows = block_rows(C)
     with FlatOutput(out) as grad_x:
         _combine_blocks(grad, values, flat_input(parameters.reshape(-1)), M, C, rows, grad_x)
 

@@ -81,6 +81,21 @@ def avg_pool2d_backward(
         _sum_rows(flat_input(grad_y), grad_x, geometry.batch, geometry.channels, *axes)
 
 
+def global_avg_pool2d(x: FloatArray, *, out: FloatArray) -> None:
+    """Gather each output from its whole plane."""
+    avg_pool2d(x, _whole_planes(x.shape), True, None, out=out)
+
+
+def global_avg_pool2d_backward(grad_y: FloatArray, *, out: FloatArray) -> None:
+    """Gather each input's gradient from its plane's output."""
+    avg_pool2d_backward(grad_y, _whole_planes(out.shape), True, None, out=out)
+
+
+def _whole_planes(shape: tuple[int, ...]) -> PoolGeometry:
+    N, C, H, W = shape
+    return PoolGeometry(N, C, Axis(H, H, 1, 1, 0, 0, 1), Axis(W, W, 1, 1, 0, 0, 1))
+
+
 class _Sums(NamedTuple):
     """One axis of weighted sums: target t is ``target_weights[t] · Σ source_weights[s] · s``.
 

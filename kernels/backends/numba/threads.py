@@ -3,26 +3,49 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numba
 
 from kernels import threads
 
+_ran = False
 _forked = False
+_one_at_a_time = threading.Lock()
 
 
 def forked() -> bool:
-    """Tell whether this process was forked after this module was loaded.
+    """Tell whether this process was forked after threads of Numba's had run.
 
-    Its thread pool stayed behind in the parent; GNU OpenMP kills a child that calls it.
+    They stayed behind in the parent; GNU OpenMP kills a child that calls them.
     """
     return _forked
 
 
 @contextmanager
-def limited() -> Iterator[None]:
+def running() -> Iterator[None]:
+    """Surround each call of a threaded driver: no more threads than allowed, no clash."""
+    global _ran
+    _ran = True
+    with _one_at_a_time if _may_clash() else nullcontext(), _limited():
+        yield
+
+
+def _may_clash() -> bool:
+    """Tell whether calls from several Python threads must wait for each other.
+
+    Numba's own "workqueue" layer, its last resort, aborts the process otherwise.
+    """
+    try:
+        return bool(numba.threading_layer() == "workqueue")
+    except ValueError:  # no layer was chosen yet: the first call does it
+        return True
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
     """Keep to ``kernels.set_num_threads`` inside, and restore the caller's Numba setting."""
     limit = threads.limit()
     if limit is None:
@@ -37,8 +60,9 @@ def limited() -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    global _forked
-    _forked = True
+    global _forked, _one_at_a_time
+    _forked = _ran
+    _one_at_a_time = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):

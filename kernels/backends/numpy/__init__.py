@@ -23,6 +23,8 @@ from kernels.backends.numpy.normalization import (
 from kernels.backends.numpy.pooling import (
     avg_pool2d,
     avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
     max_pool2d,
     max_pool2d_backward,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "conv2d_backward_input",
     "conv2d_backward_weight",
     "empty",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "linear",
     "linear_backward",
     "log_softmax",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,11 +17,41 @@ from kernels.backends.contract import FloatArray
 
 def matmul(a: FloatArray, b: FloatArray) -> Any:
     """Return ``a @ b``."""
-    limit = threads.limit()
-    if limit is None:
+    with _limited(threads.limit()):
         return np.matmul(a, b)
-    with _blas().limit(limits=limit):
-        return np.matmul(a, b)
+
+
+class _Limiter:
+    """Limits BLAS's threads while calls are running, and leaves them as they were.
+
+    Their number belongs to the whole process: the first of several concurrent calls sets it, the
+    last one sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._restore = ExitStack()
+
+    @contextmanager
+    def __call__(self, limit: int | None) -> Iterator[None]:
+        if limit is None:
+            yield
+            return
+        with self._lock:
+            if not self._users:
+                self._restore.enter_context(_blas().limit(limits=limit))
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if not self._users:
+                    self._restore.close()
+
+
+_limited = _Limiter()
 
 
 @functools.cache

@@ -14,11 +14,15 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numpy.blas import matmul
-from kernels.backends.numpy.memory import channels_last
+from kernels.backends.numpy.memory import channels_last, rows
+from kernels.backends.numpy.reduction import sums
 from kernels.geometry import Axis, ConvGeometry
 
 COLUMN_BYTES = 2 * 2**20
-"""Memory that im2col's buffer may take; where one row of windows is larger, that row."""
+"""Memory that im2col's buffer may take; where one row of windows is larger, that row.
+
+Besides it there is one copy of the batch with its padding.
+"""
 
 Chunk = tuple[slice, slice]
 
@@ -111,7 +115,7 @@ def conv2d_backward_weight(
 
 def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
     """Write the sum over images and pixels."""
-    channels_last(grad_y).sum(axis=(0, 1, 2), out=out)
+    out[...] = sums(rows(grad_y))
 
 
 def _filter_matrix(weight: FloatArray, geometry: ConvGeometry) -> FloatArray:
@@ -180,8 +184,8 @@ def _chunks(geometry: ConvGeometry, itemsize: int) -> Iterator[Chunk]:
     """Yield slices of images and of rows of windows whose columns fit into COLUMN_BYTES."""
     N, _, OH, OW = geometry.y_shape
     row = OW * geometry.channels * geometry.height.kernel * geometry.width.kernel * itemsize
-    rows = min(OH, max(1, COLUMN_BYTES // row))
+    window_rows = min(OH, max(1, COLUMN_BYTES // row))
     images = max(1, COLUMN_BYTES // (row * OH))
     for n in range(0, N, images):
-        for i in range(0, OH, rows):
-            yield slice(n, n + images), slice(i, i + rows)
+        for i in range(0, OH, window_rows):
+            yield slice(n, n + images), slice(i, i + window_rows)

@@ -6,6 +6,7 @@ import numpy as np
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numpy.blas import matmul
+from kernels.backends.numpy.reduction import sums
 
 
 def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray) -> None:
@@ -25,4 +26,4 @@ def linear_backward(
     """Write ``grad_y @ weight``, ``grad_y.T @ x`` and the sum over rows."""
     grad_x[...] = matmul(grad_y, weight)
     grad_weight[...] = matmul(grad_y.T, x)
-    grad_y.sum(axis=0, out=grad_bias)
+    grad_bias[...] = sums(grad_y)

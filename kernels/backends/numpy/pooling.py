@@ -48,7 +48,8 @@ def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArra
     N, C, H, W = out.shape
     target = np.zeros((N, H, W, C), out.dtype)
     image = np.arange(N, dtype=np.intp)[:, None, None, None] * (H * W)
-    flat = (channels_last(indices) + image) * C + np.arange(C, dtype=np.intp)
+    places = channels_last(indices).astype(np.intp, copy=False)
+    flat = (places + image) * C + np.arange(C, dtype=np.intp)
     np.add.at(target.reshape(-1), flat.reshape(-1), channels_last(grad_y).reshape(-1))
     channels_last(out)[...] = target
 
@@ -91,6 +92,16 @@ def avg_pool2d_backward(
             padded[:, _tap(p, height), _tap(q, width)] += share
     inside = padded[:, height.before :, width.before :][:, : height.size, : width.size]
     channels_last(out)[...] = inside
+
+
+def global_avg_pool2d(x: FloatArray, *, out: FloatArray) -> None:
+    """Take the mean over both axes, row by row first."""
+    out[...] = x.mean(axis=3).mean(axis=2)[:, :, np.newaxis, np.newaxis]
+
+
+def global_avg_pool2d_backward(grad_y: FloatArray, *, out: FloatArray) -> None:
+    """Divide and repeat."""
+    out[...] = grad_y / np.asarray(out.shape[2] * out.shape[3], out.dtype)
 
 
 def _divisors(
