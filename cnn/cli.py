@@ -12,6 +12,7 @@ import kernels
 from cnn import data, models, optim, progress
 from cnn.experiment import FILES, Experiment, SettingError, Settings
 from cnn.trainer import NonFiniteLossError
+from kernels import dispatch
 
 # click's UsageError, the base of all complaints about a command line. New versions of typer carry
 # a click of their own, so that `import click` may fail or give another class.
@@ -32,7 +33,11 @@ def commands() -> None:
 @app.command()
 def train(
     backend: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(kernels.available_backends())}.")
+        str | None,
+        typer.Option(
+            help=f"One of: {', '.join(kernels.available_backends())}. If left out, "
+            f"${dispatch.ENVIRONMENT_VARIABLE} or else {dispatch.DEFAULT_BACKEND}."
+        ),
     ] = DEFAULTS.backend,
     dataset: Annotated[
         str, typer.Option(help=f"One of: {', '.join(data.DATASETS)}.")

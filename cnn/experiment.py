@@ -34,7 +34,7 @@ class SettingError(ValueError):
 class Settings:
     """What ``python -m cnn train`` can be told."""
 
-    backend: str = "numba"
+    backend: str | None = None
     dataset: str = "mnist-subset"
     model: str = "mnist_cnn"
     epochs: int = 3
@@ -83,8 +83,6 @@ class Experiment:
         self._epochs = _count("--epochs", settings.epochs, 1)
         self._batch_size = _count("--batch-size", settings.batch_size, 1)
         seed = _count("--seed", settings.seed, 0)
-        with _option("--out"):
-            self.folder = _writable_folder(Path(settings.out))
         if settings.threads is not None:
             with _option("--threads"):
                 kernels.set_num_threads(settings.threads)
@@ -101,6 +99,8 @@ class Experiment:
             )
         with _option("--backend"):
             self.trainer = Trainer(model, optimizer=optimizer, backend=settings.backend, seed=seed)
+        with _option("--out"):  # last, so that nothing is made for a run that cannot be
+            self.folder = _writable_folder(Path(settings.out))
 
     def run(self, observer: Observer) -> list[EpochMetrics]:
         """Train, test, and write the four files.
@@ -149,11 +149,11 @@ class Experiment:
         plots.plot_history(
             history,
             self.folder / GRAPH,
-            title=f"{settings.model} on {settings.dataset}, {settings.backend} backend",
+            title=f"{settings.model} on {settings.dataset}, {self.trainer.backend} backend",
         )
         shown = plots.GRID**2
         x, y = self.data.test.x[:shown], self.data.test.y[:shown]
-        with kernels.use_backend(settings.backend):
+        with kernels.use_backend(self.trainer.backend):
             probabilities = self.trainer.model.predict_proba(x)
         plots.plot_predictions(
             x, y, probabilities, self.data.class_names, self.folder / PREDICTIONS
@@ -163,7 +163,8 @@ class Experiment:
         self, history: list[EpochMetrics], warm_up: float, first_step: float | None
     ) -> None:
         metrics: dict[str, Any] = {
-            "settings": asdict(self.settings) | {"threads": kernels.get_num_threads()},
+            "settings": asdict(self.settings)
+            | {"backend": self.trainer.backend, "threads": kernels.get_num_threads()},
             "versions": environment.versions(),
             "machine": environment.machine(),
             "dataset": {

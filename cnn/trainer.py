@@ -16,6 +16,7 @@ from cnn.batches import check_labelled, mini_batches
 from cnn.layers import Sequential, Softmax
 from cnn.monitoring import BatchProgress, EpochMetrics, Evaluation, Observer, RunningMeans
 from cnn.optim import SGD, Optimizer
+from kernels import dispatch
 from kernels.ops import checks
 
 
@@ -35,8 +36,8 @@ class Trainer:
         Maps images to logits, (N, K); trained in place.
     optimizer : Optimizer, optional
         ``SGD(lr=0.01)`` if left out.
-    backend : str
-        Whose kernels to use.
+    backend : str, optional
+        Whose kernels to use; those of ``kernels.get_backend()`` now if left out.
     seed : int
         Of the order in which :meth:`fit` takes the images. With the same seed, model, data and
         backend, the same bits result.
@@ -50,8 +51,9 @@ class Trainer:
     ------
     kernels.UnknownBackendError
         If there is no such backend; the message lists those there are.
-    ValueError
-        If the model ends in Softmax, which the loss holds already.
+    ValueError, TypeError
+        If the model ends in Softmax, which the loss holds already, or an argument is of another
+        type.
     """
 
     def __init__(
@@ -59,11 +61,14 @@ class Trainer:
         model: Sequential,
         *,
         optimizer: Optimizer | None = None,
-        backend: str = "numba",
+        backend: str | None = None,
         seed: int = 0,
     ) -> None:
-        with kernels.use_backend(backend):
-            self.backend = backend
+        self.backend = dispatch.chosen_name(backend)
+        if not isinstance(model, Sequential):
+            raise TypeError(f"model must be a cnn.Sequential, got {model!r}")
+        if not isinstance(optimizer, Optimizer | None):
+            raise TypeError(f"optimizer must be one of cnn.optim, got {optimizer!r}")
         if model.layers and isinstance(model.layers[-1], Softmax):
             raise ValueError("model must end in logits, but it ends in Softmax; the loss has one")
         self.model = model

@@ -125,9 +125,14 @@ def named(backend: str | ModuleType) -> Iterator[str]:
             del _registered[name]
 
 
+def chosen_name(name: str | None) -> str:
+    """Return the name of the backend that is meant: ``name``, or what :func:`get_backend` says."""
+    return get_backend() if name is None else _known(name)
+
+
 def resolve(name: str | None) -> Backend:
-    """Return the backend that is meant: ``name``, or without one what :func:`get_backend` says."""
-    chosen = get_backend() if name is None else _known(name)
+    """Return the backend that is meant by :func:`chosen_name`, loaded."""
+    chosen = chosen_name(name)
     if chosen in _BUILT_IN:
         return cast(Backend, importlib.import_module(f"kernels.backends.{chosen}"))
     if chosen not in _registered:

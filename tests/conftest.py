@@ -6,15 +6,17 @@ import pytest
 
 import kernels
 
+BACKENDS = kernels.available_backends()
 
-@pytest.fixture(params=["naive", "numpy", "numba"])
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every backend in turn, as the current one."""
     with kernels.use_backend(request.param):
         yield request.param
 
 
-@pytest.fixture(params=["numpy", "numba"])
+@pytest.fixture(params=[name for name in BACKENDS if name != "naive"])
 def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
     """Every backend that is checked against the naive one."""
     with kernels.use_backend(request.param):

@@ -43,9 +43,9 @@ def test_trains_from_an_empty_folder(wheel: Path, tmp_path: Path):
     python = environment / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", str(wheel)], check=True)
     subprocess.run(
-        [python, "-m", "cnn", "train", "--backend", "numpy", "--epochs", "1"],
+        [python, "-m", "cnn", "train", "--epochs", "1"],
         cwd=elsewhere,
-        env={"PATH": ""},
+        env={"PATH": "", "HOME": str(tmp_path)},
         check=True,
         capture_output=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -60,9 +59,8 @@ class BatchNorm(Layer):
         dtype: DTypeLike = "float32",
     ) -> None:
         C = checks.integer("num_features", num_features, 1)
-        if not (math.isfinite(momentum) and 0 <= momentum <= 1):
-            raise kernels.ShapeError(f"momentum must be from 0 to 1, got {momentum!r}")
-        self.eps, self.momentum = checks.epsilon(eps), momentum
+        self.eps = checks.number("eps", eps)
+        self.momentum = checks.number("momentum", momentum, largest=1.0)
         element = float_dtype(dtype)
         self.weight, self.bias = Parameter(np.ones(C, element)), Parameter(np.zeros(C, element))
         self.running_mean: FloatArray = np.zeros(C, element)

@@ -140,17 +140,18 @@ def image_shape(name: str, value: Any) -> tuple[int, int, int, int]:
     return n, c, h, w
 
 
-def epsilon(value: Any) -> float:
-    """Check batch-norm's ``eps``."""
+def number(name: str, value: Any, largest: float = math.inf) -> float:
+    """Check a real number from 0 to a finite one, or to ``largest``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(f"eps must be a number, got {value!r}")
+        raise TypeError(f"{name} must be a number, got {value!r}")
     try:
-        number = float(value)
+        converted = float(value)
     except OverflowError:
-        number = math.inf
-    if not (math.isfinite(number) and number >= 0):
-        raise ShapeError(f"eps must be finite and 0 or more, got {value!r}")
-    return number
+        converted = math.inf
+    if not (math.isfinite(converted) and 0 <= converted <= largest):
+        limit = "finite and 0 or more" if largest == math.inf else f"from 0 to {largest:g}"
+        raise ShapeError(f"{name} must be {limit}, got {value!r}")
+    return converted
 
 
 def integers(name: str, array: Any) -> None:

@@ -64,7 +64,7 @@ def batch_norm(
     """
     chosen = dispatch.resolve(backend)
     weight, bias = _parameters(x, weight, bias)
-    eps = checks.epsilon(eps)
+    eps = checks.number("eps", eps)
     _needs_a_batch(x)
     y = checks.new(chosen, x.shape, x.dtype)
     mean, rstd = np.empty_like(weight), np.empty_like(weight)
@@ -165,7 +165,7 @@ def batch_norm_inference(
     chosen = dispatch.resolve(backend)
     scale, shift = _parameters(x, weight, bias)
     _statistics(x, running_mean, running_var)
-    eps = checks.epsilon(eps)
+    eps = checks.number("eps", eps)
     inputs = dict(x=x, weight=weight, bias=bias, running_mean=running_mean, running_var=running_var)
     y = checks.result(chosen, out, x.shape, x, **inputs)
     chosen.batch_norm_inference(x, scale, shift, running_mean, running_var, eps, out=y)
@@ -209,7 +209,7 @@ def batch_norm_inference_backward(
     scale, _ = _parameters(x, weight, None)
     checks.shape("grad_y", grad_y, x.shape, "x")
     _statistics(x, running_mean, running_var)
-    eps = checks.epsilon(eps)
+    eps = checks.number("eps", eps)
     grad_x = checks.new(chosen, x.shape, x.dtype)
     grad_weight, grad_bias = np.empty_like(scale), np.empty_like(scale)
     chosen.batch_norm_inference_backward(

@@ -76,9 +76,3 @@ def test_replacing_leaves_the_old_file_when_it_fails(tmp_path: Path) -> None:
         assert path.read_text() == "old"
     assert path.read_text() == "new"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_importing_cnn_imports_nothing_heavy() -> None:
-    heavy = ("sklearn", "matplotlib", "numba", "typer", "rich")
-    program = f"import cnn, sys; print([name for name in {heavy} if name in sys.modules])"
-    assert output(program) == "[]\n"

@@ -24,7 +24,7 @@ def _python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_available_backends():
-    assert kernels.available_backends() == ("naive", "numpy", "numba")
+    assert kernels.available_backends()[:3] == ("naive", "numpy", "numba")
 
 
 def test_default_is_numba():
@@ -59,7 +59,7 @@ def test_unknown_backend_lists_those_there_are():
         lambda: kernels.relu(np.ones(3), backend="cuda"),
     ):
         with pytest.raises(
-            kernels.UnknownBackendError, match=r"'naive', 'numpy', 'numba'; got 'cuda'"
+            kernels.UnknownBackendError, match=r"one of 'naive', 'numpy', 'numba'.*; got 'cuda'"
         ):
             call()
     assert issubclass(kernels.UnknownBackendError, ValueError)
@@ -106,7 +106,7 @@ def test_threads_do_not_inherit_use_backend():
 def test_imports_are_lazy():
     code = """
 import sys, kernels, cnn
-heavy = {"numba", "sklearn", "matplotlib", "typer", "torch"}
+heavy = {"numba", "sklearn", "matplotlib", "typer", "rich", "torch"}
 assert not heavy & set(sys.modules)
 import numpy as np
 kernels.relu(np.ones(3), backend="naive"); kernels.relu(np.ones(3), backend="numpy")

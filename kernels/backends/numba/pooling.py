@@ -220,10 +220,11 @@ def _sum_row(source, target, n, i, C, rows, columns):
             total = zeros(source)
             for p in range(rows.begins[i], rows.ends[i]):
                 row = (n * source_height + p) * source_width
+                line = zeros(source)  # a sum of its own: errors grow with H + W, not with H·W
                 for q in range(columns.begins[j], columns.ends[j]):
-                    weight = splat(total, rows.source_weights[p] * columns.source_weights[q])
                     values = load_first(source, (row + q) * C + c, valid)
-                    total = multiply_add(weight, values, total)
+                    line = multiply_add(splat(line, columns.source_weights[q]), values, line)
+                total = multiply_add(splat(total, rows.source_weights[p]), line, total)
             weight = splat(total, rows.target_weights[i] * columns.target_weights[j])
             place = ((n * height + i) * width + j) * C + c
             store_first(target, place, multiply(weight, total), valid)
