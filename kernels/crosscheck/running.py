@@ -137,7 +137,7 @@ def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
     """Run one case and enter it into the report."""
     report.cases += 1
     case = OPERATIONS[report.operation](Draw(seed, _code(report.operation), number))
-    for share, fault in _faults(report.operation, case, backend):
+    for share, fault in faults(report.operation, case, backend):
         report.worst = max(report.worst, np.inf if np.isnan(share) else share)
         if fault:
             again = (
@@ -153,8 +153,8 @@ def _code(operation: str) -> int:
     return zlib.crc32(operation.encode())
 
 
-def _faults(operation: str, case: Case, backend: str) -> Iterator[tuple[float, str]]:
-    """Yield each part's error as a share of what is allowed, and what is wrong, if anything."""
+def faults(operation: str, case: Case, backend: str) -> Iterator[tuple[float, str]]:
+    """Run a case; yield each part's error as a share of what is allowed, and what is wrong."""
     function = getattr(kernels, operation)
     before = [a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments]
     try:
@@ -206,10 +206,12 @@ def _compare(value: Any, wanted: Any, limit: Limit) -> tuple[float, str]:
     error = np.abs(value.astype(np.float64) - wanted.astype(np.float64))
     allowed = tolerance.bound(np.broadcast_to(magnitude, value.shape), length)
     allowed += np.finfo(value.dtype).tiny
-    share = float(np.max(error / allowed, initial=0.0))
+    with np.errstate(over="ignore"):
+        shares = error / allowed
+    share = float(np.max(shares, initial=0.0))
     if share <= 1.0:
         return share, ""
-    place = np.unravel_index(int(np.argmax(error / allowed)), value.shape)
+    place = np.unravel_index(int(np.argmax(shares)), value.shape)
     where = tuple(int(p) for p in place)
     return share, f"is off by {error[place]:.3g} at {where}, {share:.3g} times what is allowed"
 

@@ -83,6 +83,36 @@ WRONG_SHAPES = [
         lambda: kernels.max_pool2d_backward(X, np.zeros(X.shape, int), (2, 3, 5, 6)),
         "grad_y must have 2 images of 3 channels to fit x_shape",
     ),
+    (lambda: kernels.avg_pool2d(X, 2, divisor_override=0), "divisor_override must be 1 or more"),
+    (lambda: kernels.avg_pool2d(X, 2, padding=2), "padding must be smaller than the window"),
+    (
+        lambda: kernels.avg_pool2d_backward(X, X.shape, 2),
+        "grad_y must have shape (2, 4, 2, 3) to fit x_shape and the window, got (2, 4, 5, 6)",
+    ),
+    (
+        lambda: kernels.global_avg_pool2d(X[:, :, :0]),
+        "x must have 1 or more channels, rows and columns, got (2, 4, 0, 6)",
+    ),
+    (
+        lambda: kernels.global_avg_pool2d_backward(X, X.shape),
+        "grad_y must have shape (2, 4, 1, 1) to fit x_shape, got (2, 4, 5, 6)",
+    ),
+    (lambda: pool(X[:, :0]), "x must have 1 or more channels, rows and columns"),
+    (
+        lambda: kernels.max_pool2d_backward(
+            X[:0], np.zeros((0, 4, 5, 6), int), (0, 4, 2**16, 2**16)
+        ),
+        "x must have planes of at most 2147483647 elements, got 65536 × 65536",
+    ),
+    (lambda: conv(stride=2**70), "stride must be at most 2147483647, got 11805916207"),
+    (lambda: conv(padding=((1, 2, 3), (0, 1))), "padding must be ((top, bottom), (left, right))"),
+    (lambda: conv(padding=2**30), "the result must fit the memory, but it would have shape"),
+    (
+        lambda: kernels.batch_norm(X, V, V, eps=10**400),
+        "eps must be finite and 0 or more, got 1000",
+    ),
+    (lambda: kernels.linear(np.ones((2, 0)), np.ones((3, 0))), "x must have 1 or more columns"),
+    (lambda: kernels.linear(np.ones((2, 3)), np.ones((0, 3))), "weight must have 1 or more rows"),
     (lambda: kernels.batch_norm(X[:, 0, 0, 0], None, None), "x must have 2 or more dimensions"),
     (
         lambda: kernels.batch_norm(X, np.ones(3), None),
@@ -142,6 +172,17 @@ WRONG_TYPES = [
     (lambda: conv(groups="2"), "groups must be an integer, got '2'"),
     (lambda: conv(out=np.ones((2, 6, 3, 4), F32)), "out must have the dtype of the inputs"),
     (lambda: conv(out=3), "out must be a NumPy array of float64, got int"),
+    (lambda: conv(None), "x must be a NumPy array of float32 or float64, got NoneType"),
+    (lambda: conv(weight=None), "weight must be a NumPy array of float32 or float64, got NoneType"),
+    (lambda: kernels.relu(None), "x must be a NumPy array of float32 or float64, got NoneType"),
+    (
+        lambda: kernels.batch_norm_inference(X, V, V, None, V),
+        "running_mean must be a NumPy array of float32 or float64, got NoneType",
+    ),
+    (
+        lambda: kernels.avg_pool2d(X, 2, count_include_pad=1),
+        "count_include_pad must be True or False, got 1",
+    ),
     (lambda: pool(ceil_mode=1), "ceil_mode must be True or False, got 1"),
     (lambda: kernels.batch_norm(X, V, V, eps="1"), "eps must be a number, got '1'"),
     (

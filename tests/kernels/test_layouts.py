@@ -61,6 +61,14 @@ def _operations():
             (pooled.y, pooled.indices),
             {},
         ),
+        "avg_pool2d": (lambda a: kernels.avg_pool2d(a, 2, padding=1), (x,), {}),
+        "avg_pool2d_backward": (
+            lambda g: kernels.avg_pool2d_backward(g, IMAGE, 2),
+            (pooled.y,),
+            {},
+        ),
+        "global_avg_pool2d": (kernels.global_avg_pool2d, (x,), {}),
+        "log_softmax": (kernels.log_softmax, (grad_rows,), {}),
         "batch_norm": (kernels.batch_norm, (x, *per_channel[:2]), {}),
         "batch_norm_backward": (kernels.batch_norm_backward, (x[::-1], x, *per_channel), {}),
         "batch_norm_inference": (

@@ -73,6 +73,43 @@ def test_max_pool_padding_never_wins_and_indices_are_unpadded():
     assert result.indices.ravel().tolist() == [0, 1, 2, 3]
 
 
+def test_avg_pool_by_hand():
+    x = np.arange(1.0, 10.0).reshape(1, 1, 3, 3)
+    assert kernels.avg_pool2d(x, 2, stride=1).ravel().tolist() == [3.0, 4.0, 6.0, 7.0]
+    padded = dict(stride=2, padding=1)
+    assert kernels.avg_pool2d(x, 2, **padded).ravel().tolist() == [0.25, 1.25, 2.75, 7.0]
+    inside = kernels.avg_pool2d(x, 2, **padded, count_include_pad=False)
+    assert inside.ravel().tolist() == [1.0, 2.5, 5.5, 7.0]
+    divided = kernels.avg_pool2d(x, 2, **padded, divisor_override=2)
+    assert divided.ravel().tolist() == [0.5, 2.5, 5.5, 14.0]
+
+
+def test_avg_pool_overhang_of_ceil_mode_never_counts():
+    x = np.arange(1.0, 4.0).reshape(1, 1, 1, 3)
+    assert kernels.avg_pool2d(x, (1, 2), ceil_mode=True).ravel().tolist() == [1.5, 3.0]
+    # Windows start at -1, 1 and 3; the last one has one explicit zero and one overhanging place.
+    y = kernels.avg_pool2d(x, (1, 3), stride=2, padding=(0, 1), ceil_mode=True)
+    assert y.ravel().tolist() == [1.0, 5 / 3]
+
+
+def test_avg_pool_gradient_by_hand():
+    grad_y = np.array([4.0, 8.0]).reshape(1, 1, 1, 2)
+    grad_x = kernels.avg_pool2d_backward(grad_y, (1, 1, 1, 3), (1, 2), stride=1)
+    assert grad_x.ravel().tolist() == [2.0, 6.0, 4.0]
+
+
+def test_global_avg_pool_by_hand():
+    x = np.arange(8.0).reshape(1, 2, 2, 2)
+    assert kernels.global_avg_pool2d(x).ravel().tolist() == [1.5, 5.5]
+    grad_x = kernels.global_avg_pool2d_backward(np.full((1, 2, 1, 1), 8.0), (1, 2, 2, 2))
+    assert grad_x.ravel().tolist() == [2.0] * 8
+
+
+def test_log_softmax_by_hand():
+    logits = np.log(np.array([[1.0, 3.0]])) + 1000.0
+    assert kernels.log_softmax(logits).ravel() == pytest.approx(np.log([0.25, 0.75]))
+
+
 def test_batch_norm_by_hand():
     x = np.array([[1.0, 0.0], [3.0, 0.0], [5.0, 6.0], [7.0, 6.0]])
     y, mean, rstd = kernels.batch_norm(x, np.array([1.0, 2.0]), np.array([0.0, 1.0]), eps=0.0)
@@ -166,6 +203,24 @@ def test_max_pool_gradient_by_finite_differences(case):
         above[place] += 0.25  # values are integers, so the order does not change
         slope = np.vdot(kernels.max_pool2d(above, **case.window).y - y, grad_y) / 0.25
         assert grad_x[place] == pytest.approx(slope, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        dict(kernel_size=2),
+        dict(kernel_size=3, stride=2, padding=1),
+        dict(kernel_size=3, stride=2, padding=1, count_include_pad=False, ceil_mode=True),
+        dict(kernel_size=(2, 1), divisor_override=3),
+    ],
+    ids=str,
+)
+def test_avg_pool_adjoint_identity(window):
+    (x,) = random(8, "float64", (2, 3, 6, 5))
+    y = kernels.avg_pool2d(x, **window)
+    (grad_y,) = random(9, "float64", y.shape)
+    grad_x = kernels.avg_pool2d_backward(grad_y, x.shape, **window)
+    assert np.vdot(x, grad_x) == pytest.approx(np.vdot(y, grad_y), rel=1e-12)
 
 
 def test_batch_norm_gradients_by_finite_differences():
