@@ -5,7 +5,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help train test check readme clean
+.PHONY: help train test crosscheck check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,6 +29,10 @@ train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." 
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARGS="--cases 3000"
+	$(BIN)/python -m kernels check --backend numpy $(ARGS)
+	$(BIN)/python -m kernels check --backend numba $(ARGS)
 
 check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the tests that take seconds
 	$(BIN)/ruff format --check .

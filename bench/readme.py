@@ -97,7 +97,7 @@ def _crosscheck(results: dict[str, Any]) -> list[str]:
     backends = list(results["worst"])
     failed = sum(results["failed"].values())
     lines = [
-        f"`python -m kernels check --cases {results['cases']}` of {' and '.join(backends)}: "
+        f'`make crosscheck ARGS="--cases {results["cases"]}"`, random cases of each operation: '
         f"{failed} cases failed. Largest error as a share of what is allowed (0 where results have "
         "to be equal):",
         "",
