@@ -10,6 +10,7 @@
 from cnn import data, layers, models, optim
 from cnn.environment import package_version
 from cnn.layers import (
+    AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
@@ -30,6 +31,7 @@ from cnn.trainer import NonFiniteLossError, Trainer
 __version__ = package_version()
 
 __all__ = [
+    "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchProgress",

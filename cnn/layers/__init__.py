@@ -11,10 +11,11 @@ from cnn.layers.container import Architecture, Sequential
 from cnn.layers.convolution import Conv2d
 from cnn.layers.dense import Flatten, Linear
 from cnn.layers.normalization import BatchNorm1d, BatchNorm2d
-from cnn.layers.pooling import MaxPool2d
+from cnn.layers.pooling import AvgPool2d, MaxPool2d
 
 __all__ = [
     "Architecture",
+    "AvgPool2d",
     "BatchNorm1d",
     "BatchNorm2d",
     "Conv2d",

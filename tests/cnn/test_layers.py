@@ -15,6 +15,7 @@ LAYERS: dict[str, tuple[Callable[[], cnn.Layer], tuple[int, ...]]] = {
     "Conv2d": (lambda: cnn.Conv2d(2, 3, (3, 2), stride=(2, 1), padding=1), (2, 2, 5, 6)),
     "Conv2d without bias": (lambda: cnn.Conv2d(2, 4, 1, bias=False), (2, 2, 3, 3)),
     "MaxPool2d": (lambda: cnn.MaxPool2d(3, stride=2, padding=1), (2, 2, 5, 6)),
+    "AvgPool2d": (lambda: cnn.AvgPool2d(2, padding=1, count_include_pad=False), (2, 2, 5, 6)),
     "BatchNorm1d": (lambda: cnn.BatchNorm1d(3), (4, 3)),
     "BatchNorm1d of sequences": (lambda: cnn.BatchNorm1d(3), (2, 3, 4)),
     "BatchNorm2d": (lambda: cnn.BatchNorm2d(3), (2, 3, 2, 2)),
@@ -152,3 +153,10 @@ def test_he_initialisation() -> None:
     wide = cnn.Linear(512, 64, rng=np.random.default_rng(0), dtype="float64").weight.data
     assert np.array_equal(weight, wide.astype(np.float32))
     assert not np.array_equal(cnn.Linear(3, 3).weight.data, cnn.Linear(3, 3).weight.data)
+
+
+def test_average_pooling_passes_its_window_on(backend: str) -> None:
+    layer = cnn.AvgPool2d(2, stride=1, padding=(0, 1), divisor_override=2)
+    y = layer.forward(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), training=True)
+    assert y.tolist() == [[[[2.0, 5.0, 3.0]]]]
+    assert layer.backward(np.ones_like(y)).tolist() == [[[[1.0, 1.0], [1.0, 1.0]]]]

@@ -30,10 +30,7 @@ def flat_input(array: NDArray[Any]) -> NDArray[Any]:
     All inputs then have one Numba type. Read-only, strided and writeable arrays would each make
     Numba compile every driver anew.
     """
-    flat = _channels_last(array).reshape(-1)
-    if flat.base is None or not flat.flags.c_contiguous:
-        flat = np.ascontiguousarray(flat)
-    view = flat.view()
+    view = np.ascontiguousarray(_channels_last(array).reshape(-1)).view()
     view.flags.writeable = False
     return view
 
