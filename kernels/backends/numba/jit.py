@@ -24,7 +24,8 @@ from kernels.backends.numba.cpu import codegen_target
 
 FLAGS: dict[str, Any] = {
     # Nothing that lets LLVM choose at run time between ways of adding up: with "reassoc" a row's
-    # softmax came out with other bits in 522 of 30,000 calls. No "nnan" or "ninf": NaN comes through.
+    # softmax came out with other bits in 522 of 30,000 calls. No "nnan" or "ninf": NaN comes
+    # through.
     "fastmath": {"contract"},
     "error_model": "numpy",
     "nogil": True,
