@@ -55,6 +55,7 @@ def _lines_run(function) -> int:
         count += event == "line"
         return trace
 
+    function()  # buffers are made on the first call
     before = sys.gettrace()
     sys.settrace(trace)
     try:
