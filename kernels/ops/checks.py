@@ -19,7 +19,7 @@ LARGEST_INTEGER = 2**31 - 1
 """Largest size, stride, padding or dilation: products of two of them still fit 64 bits."""
 
 OVERLAP_WORK = 10_000
-"""Candidates that NumPy may try to decide whether two strided arrays overlap; ~0.1 ms."""
+"""Candidates that NumPy may try to decide whether two strided arrays overlap."""
 
 
 def floats(*, ndim: int | None = None, min_ndim: int = 0, **arrays: Any) -> None:
