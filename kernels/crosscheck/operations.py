@@ -237,7 +237,7 @@ def batch_norm(draw: Draw) -> Case:
     """Draw a case."""
     batch = _batch(draw, least=1)
     _, mean, rstd = _naive(kernels.batch_norm, batch.x, batch.weight, batch.bias)
-    size = abs(batch.x) + batch.spread(abs(mean))
+    size = abs(batch.x) + batch.spread(abs(batch.x).mean(axis=batch.axes))
     shift = np.zeros_like(mean) if batch.bias is None else abs(batch.bias)
     # The centred form does not lose digits to a large mean, so in float32 nothing may; in float64
     # the reference's own mean is no better than any other.
