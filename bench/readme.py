@@ -1,10 +1,11 @@
-"""``make readme``: measure what README.md claims, in a fresh clone, and write it there.
+"""``make readme``: measure what README.md claims, and write it there.
 
 Clones the last commit into an empty folder and does there what the README says, with an empty
 Numba cache: ``make train`` twice, then once for each further seed, and ``make test`` with each
 Python there is. Then, in this checkout, the convolution contest against PyTorch and the
-cross-check of both fast backends. Results go to docs/measured.json, pictures to docs/images; README.md gets what
-:func:`rendered` makes of them, between its two markers. ``--render`` does only that last step.
+cross-check of both fast backends. Results go to docs/measured.json, pictures to docs/images;
+README.md gets what :func:`rendered` makes of them, between its two markers. ``--render`` does only
+that last step.
 """
 
 from __future__ import annotations
