@@ -5,7 +5,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help train test crosscheck check readme clean
+.PHONY: help train test crosscheck bench bench-full bench-compare peers check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -18,6 +18,10 @@ $(VENV)/.base: pyproject.toml
 
 $(VENV)/.dev: pyproject.toml $(VENV)/.base
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: pyproject.toml $(VENV)/.base
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	@touch $@
 
 $(VENV)/.peers: pyproject.toml $(VENV)/.dev
@@ -34,6 +38,18 @@ crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARG
 	$(BIN)/python -m kernels check --backend numpy $(ARGS)
 	$(BIN)/python -m kernels check --backend numba $(ARGS)
 
+bench: $(VENV)/.bench  ## time the backends (at most 5 minutes); ARGS="--case 'mnist-*'", or "--help"
+	$(BIN)/python -m bench run $(ARGS)
+
+bench-full: $(VENV)/.bench  ## time them on all cases; `make bench` says how long that takes
+	$(BIN)/python -m bench run --suite full $(ARGS)
+
+bench-compare: $(VENV)/.bench  ## time them again and show the difference to the last run
+	$(BIN)/python -m bench run $(ARGS)
+	$(BIN)/python -m bench compare
+
+peers: $(VENV)/.peers  ## install PyTorch and ONNX Runtime, which benchmarks then take in
+
 check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the tests that take seconds
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -41,7 +57,7 @@ check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the
 	$(BIN)/python -m pytest -q -m "not slow" $(ARGS)
 
 readme: $(VENV)/.peers  ## measure what README.md claims, beside PyTorch, and write it there
-	$(BIN)/python -m bench.readme $(ARGS)
+	$(BIN)/python -m bench readme $(ARGS)
 
 clean:  ## remove environments, caches and build products (runs/ and results/ stay)
 	rm -rf .venv* build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

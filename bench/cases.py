@@ -1,81 +1,24 @@
 """The named cases: one table for tests and benchmarks.
 
-``small`` cases are for the oracle: tiny, and chosen so that each branch of a kernel is taken. The
-others are layers of real networks, at the batch size they are timed at.
+``SMALL_*`` are for the oracle: tiny, and chosen so that each branch of a kernel is taken. The
+others are layers of real networks at the batch size that their name ends in; ``SUITES`` groups
+them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
-
-@dataclass(frozen=True)
-class ConvCase:
-    """A convolution of N images (C, H, W) with O filters (C / groups, KH, KW)."""
-
-    id: str
-    N: int
-    C: int
-    H: int
-    W: int
-    O: int
-    KH: int
-    KW: int
-    stride: int | tuple[int, int] = 1
-    padding: Any = 0
-    dilation: int | tuple[int, int] = 1
-    groups: int = 1
-
-    @property
-    def x_shape(self) -> tuple[int, int, int, int]:
-        """(N, C, H, W)."""
-        return (self.N, self.C, self.H, self.W)
-
-    @property
-    def weight_shape(self) -> tuple[int, int, int, int]:
-        """(O, C / groups, KH, KW)."""
-        return (self.O, self.C // self.groups, self.KH, self.KW)
-
-    @property
-    def window(self) -> dict[str, Any]:
-        """Keyword arguments of ``kernels.conv2d``."""
-        return dict(
-            stride=self.stride, padding=self.padding, dilation=self.dilation, groups=self.groups
-        )
-
-
-@dataclass(frozen=True)
-class PoolCase:
-    """A max-pooling of N images (C, H, W)."""
-
-    id: str
-    N: int
-    C: int
-    H: int
-    W: int
-    kernel_size: int | tuple[int, int]
-    stride: int | tuple[int, int] | None = None
-    padding: int | tuple[int, int] = 0
-    dilation: int | tuple[int, int] = 1
-    ceil_mode: bool = False
-
-    @property
-    def x_shape(self) -> tuple[int, int, int, int]:
-        """(N, C, H, W)."""
-        return (self.N, self.C, self.H, self.W)
-
-    @property
-    def window(self) -> dict[str, Any]:
-        """Keyword arguments of ``kernels.max_pool2d``."""
-        return dict(
-            kernel_size=self.kernel_size,
-            stride=self.stride,
-            padding=self.padding,
-            dilation=self.dilation,
-            ceil_mode=self.ceil_mode,
-        )
-
+from bench.case_types import (
+    INFERENCE,
+    TRAINING_STEP,
+    AvgPoolCase,
+    BatchNormCase,
+    Case,
+    ConvCase,
+    LinearCase,
+    NetworkCase,
+    PoolCase,
+    ReluCase,
+)
 
 SMALL_CONVOLUTIONS = (
     ConvCase("one-element", 1, 1, 1, 1, 1, 1, 1),
@@ -115,12 +58,137 @@ SMALL_POOLS = (
     PoolCase("empty-batch", 0, 2, 4, 4, 2),
 )
 
-MNIST_CONVOLUTIONS = (
-    ConvCase("mnist-conv1-b32", 32, 1, 28, 28, 16, 3, 3, padding=1),
-    ConvCase("mnist-conv2-b32", 32, 16, 28, 28, 32, 3, 3, padding=1),
-)
-
 BATCH_NORM_SHAPES = ((2, 1), (5, 3), (9, 17), (3, 2, 7), (2, 3, 4, 5), (4, 33, 3, 2), (700, 16))
 
 LINEAR_SIZES = ((1, 1, 1), (2, 3, 5), (7, 33, 17), (33, 5, 130), (0, 4, 3))
 """(N, I, O)."""
+
+MNIST_CONVOLUTIONS = (
+    ConvCase("mnist-conv1-b32", 32, 1, 28, 28, 16, 3, 3, padding=1),
+    ConvCase("mnist-conv2-b32", 32, 16, 28, 28, 32, 3, 3, padding=1),
+)
+MNIST_LINEAR = (
+    LinearCase("mnist-fc1-b32", 32, 6272, 128),
+    LinearCase("mnist-fc2-b32", 32, 128, 10),
+)
+
+
+def _mnist_cnn(N: int, passes: tuple[str, ...]) -> NetworkCase:
+    layers = (*MNIST_CONVOLUTIONS, *MNIST_LINEAR)
+    return NetworkCase(f"mnist-cnn-b{N}", N, "mnist_cnn", (1, 28, 28), layers, passes)
+
+
+MNIST = (
+    *MNIST_CONVOLUTIONS,
+    BatchNormCase("mnist-bn1-b32", (32, 16, 28, 28)),
+    BatchNormCase("mnist-bn2-b32", (32, 32, 28, 28)),
+    BatchNormCase("mnist-bn3-b32", (32, 128)),
+    ReluCase("mnist-relu2-b32", (32, 32, 28, 28)),
+    PoolCase("mnist-pool-b32", 32, 32, 28, 28, 2),
+    *MNIST_LINEAR,
+    _mnist_cnn(1, (INFERENCE,)),
+    _mnist_cnn(32, (TRAINING_STEP, INFERENCE)),
+    _mnist_cnn(128, (TRAINING_STEP,)),
+    _mnist_cnn(256, (INFERENCE,)),
+)
+
+NAIVE = (
+    ConvCase("digits-conv1-b2", 2, 1, 8, 8, 16, 3, 3, padding=1),
+    ConvCase("digits-conv2-b1", 1, 16, 8, 8, 32, 3, 3, padding=1),
+    PoolCase("digits-pool-b8", 8, 32, 8, 8, 2),
+    BatchNormCase("digits-bn2-b8", (8, 32, 8, 8)),
+    ReluCase("digits-relu2-b8", (8, 32, 8, 8)),
+    LinearCase("digits-fc2-b8", 8, 128, 10),
+)
+"""Layers of the same network on 8×8 digits, few enough for plain Python loops."""
+
+LENET5 = (
+    ConvCase("lenet5-conv1-b32", 32, 1, 28, 28, 6, 5, 5, padding=2),
+    ConvCase("lenet5-conv2-b32", 32, 6, 14, 14, 16, 5, 5),
+    AvgPoolCase("lenet5-pool1-b32", 32, 6, 28, 28, 2),
+    AvgPoolCase("lenet5-pool2-b32", 32, 16, 10, 10, 2),
+    LinearCase("lenet5-fc1-b32", 32, 400, 120),
+    LinearCase("lenet5-fc2-b32", 32, 120, 84),
+)
+
+RESNET20 = (
+    ConvCase("resnet20-first-b32", 32, 3, 32, 32, 16, 3, 3, padding=1),
+    ConvCase("resnet20-c16-b32", 32, 16, 32, 32, 16, 3, 3, padding=1),
+    ConvCase("resnet20-c16-c32-s2-b32", 32, 16, 32, 32, 32, 3, 3, stride=2, padding=1),
+    ConvCase("resnet20-c32-b32", 32, 32, 16, 16, 32, 3, 3, padding=1),
+    ConvCase("resnet20-c32-c64-s2-b32", 32, 32, 16, 16, 64, 3, 3, stride=2, padding=1),
+    ConvCase("resnet20-c64-b32", 32, 64, 8, 8, 64, 3, 3, padding=1),
+    BatchNormCase("resnet20-bn16-b32", (32, 16, 32, 32)),
+    BatchNormCase("resnet20-bn64-b32", (32, 64, 8, 8)),
+    ReluCase("resnet20-relu16-b32", (32, 16, 32, 32)),
+    AvgPoolCase("resnet20-global-pool-b32", 32, 64, 8, 8),
+)
+
+RESNET18 = (
+    ConvCase("imagenet-conv1-b8", 8, 3, 224, 224, 64, 7, 7, stride=2, padding=3),
+    ConvCase("resnet18-c64-b8", 8, 64, 56, 56, 64, 3, 3, padding=1),
+    ConvCase("resnet18-c64-c128-s2-b8", 8, 64, 56, 56, 128, 3, 3, stride=2, padding=1),
+    ConvCase("resnet18-c64-c128-1x1-s2-b8", 8, 64, 56, 56, 128, 1, 1, stride=2),
+    ConvCase("resnet18-c128-b8", 8, 128, 28, 28, 128, 3, 3, padding=1),
+    ConvCase("resnet18-c128-c256-s2-b8", 8, 128, 28, 28, 256, 3, 3, stride=2, padding=1),
+    ConvCase("resnet18-c128-c256-1x1-s2-b8", 8, 128, 28, 28, 256, 1, 1, stride=2),
+    ConvCase("resnet18-c256-b8", 8, 256, 14, 14, 256, 3, 3, padding=1),
+    ConvCase("resnet18-c256-c512-s2-b8", 8, 256, 14, 14, 512, 3, 3, stride=2, padding=1),
+    ConvCase("resnet18-c512-b8", 8, 512, 7, 7, 512, 3, 3, padding=1),
+    PoolCase("resnet18-pool-b8", 8, 64, 112, 112, 3, stride=2, padding=1),
+    BatchNormCase("resnet18-bn64-b8", (8, 64, 112, 112)),
+    BatchNormCase("resnet18-bn512-b8", (8, 512, 7, 7)),
+    ReluCase("resnet18-relu64-b8", (8, 64, 112, 112)),
+    AvgPoolCase("resnet18-global-pool-b8", 8, 512, 7, 7),
+    LinearCase("resnet18-fc-b8", 8, 512, 1000),
+)
+
+OTHERS = (
+    ConvCase("resnet50-c64-c256-1x1-b8", 8, 64, 56, 56, 256, 1, 1),
+    ConvCase("resnet50-c256-c64-1x1-b8", 8, 256, 56, 56, 64, 1, 1),
+    ConvCase("resnet50-c512-c128-1x1-b8", 8, 512, 28, 28, 128, 1, 1),
+    ConvCase("resnet50-c1024-c256-1x1-b8", 8, 1024, 14, 14, 256, 1, 1),
+    ConvCase("vgg-c128-b8", 8, 128, 56, 56, 128, 3, 3, padding=1),
+    PoolCase("vgg-pool-b8", 8, 128, 56, 56, 2),
+    ConvCase("mobilenet-dw32-b8", 8, 32, 112, 112, 32, 3, 3, padding=1, groups=32),
+    ConvCase("mobilenet-dw128-b8", 8, 128, 56, 56, 128, 3, 3, padding=1, groups=128),
+    ConvCase("mobilenet-dw128-s2-b8", 8, 128, 56, 56, 128, 3, 3, 2, 1, groups=128),
+    ConvCase("mobilenet-dw512-b8", 8, 512, 14, 14, 512, 3, 3, padding=1, groups=512),
+    BatchNormCase("mobilenet-bn32-b8", (8, 32, 112, 112)),
+)
+
+GROWING_BATCHES = tuple(_mnist_cnn(N, (TRAINING_STEP,)) for N in (12, 48, 192))
+GROWING_IMAGES = tuple(
+    ConvCase(f"growth-{size}x{size}-b8", 8, 16, size, size, 32, 3, 3, padding=1)
+    for size in (16, 32, 64, 128)
+)
+
+SUITES: dict[str, tuple[Case, ...]] = {
+    "mnist": MNIST,
+    "naive": NAIVE,
+    "lenet5": LENET5,
+    "resnet20": RESNET20,
+    "resnet18": RESNET18,
+    "others": OTHERS,
+}
+
+QUICK = (
+    "mnist-conv1-b32",
+    "mnist-conv2-b32",
+    "mnist-bn2-b32",
+    "mnist-relu2-b32",
+    "mnist-pool-b32",
+    "mnist-fc1-b32",
+    "mnist-cnn-b1",
+    "mnist-cnn-b32",
+    "digits-conv2-b1",
+    "digits-pool-b8",
+    "digits-bn2-b8",
+    "resnet20-c64-b32",
+    "resnet18-c128-b8",
+    "mobilenet-dw128-b8",
+)
+"""The cases of ``make bench``; ``make bench-full`` takes all."""
+
+THREAD_SCALING = ("mnist-conv2-b32", "mnist-cnn-b32")
+"""The cases that are also timed with one thread, two, four and so on."""
