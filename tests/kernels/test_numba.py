@@ -13,7 +13,7 @@ import pytest
 
 import kernels
 from bench.cases import SMALL_CONVOLUTIONS
-from kernels.backends.numba import jit, micro_kernel, plan
+from kernels.backends.numba import cache, micro_kernel, plan
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, output_size
 
@@ -159,14 +159,14 @@ def test_forked_child_computes_the_same():
 
 
 def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
-    sources = Path(jit.__file__).parent
+    sources = Path(cache.__file__).parent
     for source in sources.glob("*.py"):
         (tmp_path / source.name).write_bytes(source.read_bytes())
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
 
     def folder():
-        jit.cache_folder.cache_clear()
-        return jit.cache_folder()
+        cache.cache_folder.cache_clear()
+        return cache.cache_folder()
 
     try:
         before = folder()
@@ -178,7 +178,7 @@ def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
             before = after
     finally:
         monkeypatch.undo()
-        jit.cache_folder.cache_clear()
+        cache.cache_folder.cache_clear()
 
 
 def test_without_jit_the_plain_twins_give_the_same_numbers():
