@@ -141,6 +141,10 @@ DIFFERENCES_OF_INFINITY = {
     "scale · (x - mean) + bias, which keeps its digits behind a large mean"
     for name in ("batch_norm", "batch_norm_inference")
     for backend in kernels.available_backends()
+} | {
+    (backend, "batch_norm", 1, 1): "a · grad + b · (x - mean) + c with three numbers for each "
+    "channel, all infinite then; PyTorch multiplies by the weight at the end"
+    for backend in ("numpy", "numba")
 }
 
 
