@@ -22,12 +22,9 @@ RELU = """
 import logging
 logging.basicConfig(level=logging.INFO)
 import kernels, numpy as np
-for dtype in ("float32", "float64"):
-    y = kernels.relu(np.array([-1, 2, -3, 4], dtype), backend="numba")
-    assert y.dtype == dtype
-    print(*y)
+print(*kernels.relu(np.array([-1, 2, -3, 4], "float32"), backend="numba"))
 """
-RELU_GIVES = "0.0 2.0 0.0 4.0\n" * 2
+RELU_GIVES = "0.0 2.0 0.0 4.0\n"
 
 
 def double(x, out):
@@ -136,7 +133,7 @@ def test_code_in_a_read_only_folder_is_used(tmp_path):
     """As in a container's image. Root may write there all the same, and must have no cause to."""
     run(RELU, NUMBA_CACHE_DIR=str(tmp_path))
     before = {file: file.stat().st_mtime_ns for file in compiled_files(tmp_path)}
-    assert len(before) == 2
+    assert len(before) == 1
     folders = {file.parent for file in before} | {tmp_path}
     for path in folders:
         path.chmod(0o555)
@@ -164,7 +161,7 @@ def test_edited_source_is_compiled_anew(tmp_path):
         return out, "compiling" in complaints
 
     assert outcome(original) == (RELU_GIVES, True)
-    assert outcome(edited) == ("-1.0 0.0 -3.0 0.0\n" * 2, True)
+    assert outcome(edited) == ("-1.0 0.0 -3.0 0.0\n", True)
     assert outcome(original) == (RELU_GIVES, False)
 
 

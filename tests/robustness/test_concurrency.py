@@ -85,8 +85,10 @@ assert Parallel(n_jobs=3, backend="threading")([delayed(nested)()] * 6) == [[wan
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-@pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("way", FORKED)
+@pytest.mark.parametrize(
+    ("way", "layer"),
+    [*((way, "omp") for way in FORKED), ("fork", "workqueue"), ("joblib threads", "workqueue")],
+)
 def test_children_and_nested_callers_compute_the_same(way, layer):
     """The parent computes before, with its threads, and after."""
     code = f"""

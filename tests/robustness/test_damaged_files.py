@@ -16,7 +16,6 @@ import pytest
 import cnn
 from cnn.data import DataError, Dataset, read_idx
 from cnn.data.mnist import mnist_subset
-from cnn.serialization import ModelFileError
 from tests.robustness.mutations import mutations
 from tests.robustness.processes import run
 
@@ -107,7 +106,7 @@ FORMATS = {
         _write_labels, _dataset_with_labels, DataError, _valid_dataset, refused=CASES // 2
     ),
     "safetensors": Format(
-        _write_model, cnn.load, ModelFileError, _same_model, refused=CASES * 99 // 100
+        _write_model, cnn.load, cnn.ModelFileError, _same_model, refused=CASES * 99 // 100
     ),
 }
 
