@@ -177,6 +177,6 @@ def _conditions() -> str:
     ).stdout.strip()
     return (
         f"Measured at commit {commit}, {date.today().isoformat()}: {machine['cpu']}, "
-        f"{machine['usable_cores']} cores, with Python {versions['python']}, NumPy {versions['numpy']}, Numba "
-        f"{versions['numba']}."
+        f"{machine['usable_cores']} cores, with Python {versions['python']}, "
+        f"NumPy {versions['numpy']}, Numba {versions['numba']}."
     )

@@ -8,6 +8,7 @@ from kernels.errors import ShapeError
 from kernels.ops import checks
 
 _limit: int | None = None
+_forked = False
 
 
 def set_num_threads(n: int) -> None:
@@ -47,6 +48,11 @@ def limit() -> int | None:
     return _limit
 
 
+def forked() -> bool:
+    """Tell whether this process was forked from one that had imported this package."""
+    return _forked
+
+
 def largest() -> int:
     """Return how many threads a kernel call can use at most."""
     text = os.environ.get("NUMBA_NUM_THREADS", "")
@@ -55,3 +61,12 @@ def largest() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -78,7 +78,10 @@ def _elements(
             f"{path}: {len(content)} bytes, but its header promises {element.newbyteorder('=')} "
             f"elements of shape {shape}, {expected} bytes in all"
         )
-    array = np.frombuffer(content, element, offset=start).reshape(shape)
+    try:
+        array = np.frombuffer(content, element, offset=start).reshape(shape)
+    except ValueError as error:  # no elements, but more dimensions than NumPy has, or larger ones
+        raise DataError(f"{path}: its header's shape is not possible ({error})") from error
     return array.astype(element.newbyteorder("="))
 
 

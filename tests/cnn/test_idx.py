@@ -72,6 +72,8 @@ def refusal(file: Path, content: bytes) -> str:
             "65 bytes, but its header promises int16 elements of shape (2, 3, 4)",
         ),
         (b"\0\0\x08\x02" + b"\xff" * 8, "12 bytes, but its header promises"),
+        (b"\0\0\x08\x64" + b"\0" * 400, "its header's shape is not possible"),
+        (b"\0\0\x0e\4" + bytes(4) + b"\xff" * 12, "its header's shape is not possible"),
     ],
 )
 def test_what_is_wrong_is_said(file: Path, content: bytes, message: str) -> None:

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import kernels
-from bench.cases import SMALL_CONVOLUTIONS
-from kernels.backends.numba import jit, micro_kernel, plan
+from kernels.backends.numba import cache, micro_kernel, plan
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, output_size
 
@@ -81,53 +80,6 @@ def _pairs(gather):
                     yield target, tap, source
 
 
-def _all_operations() -> list[np.ndarray]:
-    rng = np.random.default_rng(0)
-    results = []
-    for case in SMALL_CONVOLUTIONS:
-        x, w = (rng.standard_normal(s, dtype="float32") for s in (case.x_shape, case.weight_shape))
-        y = kernels.conv2d(x, w, **case.window)
-        results += [y, *kernels.conv2d_backward(y, x, w, **case.window)]
-    x = rng.standard_normal((40, 16, 28, 28), dtype="float32")
-    scale = np.ones(16, "float32")
-    y, mean, rstd = kernels.batch_norm(x, scale, scale)
-    results += [y, mean, rstd, *kernels.batch_norm_backward(x[::-1], x, scale, mean, rstd)]
-    results += kernels.max_pool2d(x, 3, stride=2)
-    results += [kernels.max_pool2d_backward(*kernels.max_pool2d(x, 3, stride=2), x.shape)]
-    rows, weight = x.reshape(40, -1), rng.standard_normal((33, 16 * 784), dtype="float32")
-    logits = kernels.linear(rows, weight)
-    results += [logits, *kernels.linear_backward(logits, rows, weight), kernels.relu(x)]
-    loss, grad = kernels.softmax_cross_entropy(logits, np.arange(40) % 33)
-    return [*results, np.array(loss), grad]
-
-
-def _digest(environment: dict[str, str], prologue: str = "") -> str:
-    code = f"""
-import hashlib
-{prologue}
-from tests.kernels.test_numba import _all_operations
-digest = hashlib.sha256()
-for array in _all_operations():
-    digest.update(array.tobytes())
-print(digest.hexdigest())
-"""
-    result = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, "CNN_KERNELS_BACKEND": "numba", **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return result.stdout.strip()
-
-
-def test_same_bits_with_any_number_of_threads():
-    digests = {_digest({"NUMBA_NUM_THREADS": str(n)}) for n in (1, 2, 3, 8)}
-    digests.add(_digest({}, "import kernels; kernels.set_num_threads(1)"))
-    assert len(digests) == 1
-
-
 def test_set_num_threads_leaves_numbas_setting_alone():
     code = """
 import kernels, numba, numpy as np
@@ -146,27 +98,15 @@ def test_impossible_number_of_threads(n):
         kernels.set_num_threads(n)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_forked_child_computes_the_same():
-    x = np.random.default_rng(0).standard_normal((8, 3, 9, 9))
-    weight = np.ones((4, 3, 3, 3))
-    with kernels.use_backend("numba"):
-        wanted = kernels.conv2d(x, weight)
-        child = os.fork()
-        if child == 0:
-            os._exit(0 if np.array_equal(kernels.conv2d(x, weight), wanted) else 1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
 def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
-    sources = Path(jit.__file__).parent
+    sources = Path(cache.__file__).parent
     for source in sources.glob("*.py"):
         (tmp_path / source.name).write_bytes(source.read_bytes())
-    monkeypatch.setattr(jit, "__file__", str(tmp_path / "jit.py"))
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
 
     def folder():
-        jit.cache_folder.cache_clear()
-        return jit.cache_folder()
+        cache.cache_folder.cache_clear()
+        return cache.cache_folder()
 
     try:
         before = folder()
@@ -178,7 +118,7 @@ def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
             before = after
     finally:
         monkeypatch.undo()
-        jit.cache_folder.cache_clear()
+        cache.cache_folder.cache_clear()
 
 
 def test_without_jit_the_plain_twins_give_the_same_numbers():

@@ -101,7 +101,7 @@ def batch_norm_inference_backward(
     sums, products = _gradient_sums(grad, values, running_mean)
     rstd = _rstd(running_var, eps)
     nothing = np.zeros_like(rstd)
-    _combine(grad, values, running_mean, (weight * rstd, nothing, nothing), grad_x)
+    _normalize(grad, nothing, weight * rstd, nothing, grad_x)  # x has no part in it, NaN or not
     grad_weight[...], grad_bias[...] = products * rstd, sums
 
 

@@ -11,13 +11,23 @@ import numba
 
 from kernels import threads
 
-_ran = False
-_forked = False
 _one_at_a_time = threading.Lock()
 
 
+def _layer() -> str | None:
+    """Return Numba's threading layer, None if its threads were not started yet."""
+    try:
+        return str(numba.threading_layer())
+    except ValueError:
+        return None
+
+
+# In a child that loads this backend, a user's own Numba function may have run in the parent.
+_forked = threads.forked() and _layer() is not None
+
+
 def forked() -> bool:
-    """Tell whether this process was forked after threads of Numba's had run.
+    """Tell whether this process was forked after Numba's threads were started, by whomever.
 
     They stayed behind in the parent; GNU OpenMP kills a child that calls them.
     """
@@ -27,8 +37,6 @@ def forked() -> bool:
 @contextmanager
 def running() -> Iterator[None]:
     """Surround each call of a threaded driver: no more threads than allowed, no clash."""
-    global _ran
-    _ran = True
     with _one_at_a_time if _may_clash() else nullcontext(), _limited():
         yield
 
@@ -38,10 +46,7 @@ def _may_clash() -> bool:
 
     Numba's own "workqueue" layer, its last resort, aborts the process otherwise.
     """
-    try:
-        return bool(numba.threading_layer() == "workqueue")
-    except ValueError:  # no layer was chosen yet: the first call does it
-        return True
+    return _layer() in ("workqueue", None)  # None: the first call chooses one
 
 
 @contextmanager
@@ -61,7 +66,7 @@ def _limited() -> Iterator[None]:
 
 def _after_fork() -> None:
     global _forked, _one_at_a_time
-    _forked = _ran
+    _forked = _layer() is not None
     _one_at_a_time = threading.Lock()
 
 
