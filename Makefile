@@ -5,7 +5,7 @@ VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help train test crosscheck check readme clean
+.PHONY: help train test crosscheck conformance conformance-full check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -24,6 +24,10 @@ $(VENV)/.peers: pyproject.toml $(VENV)/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
 	@touch $@
 
+$(VENV)/.conformance: pyproject.toml $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,conformance]'
+	@touch $@
+
 train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." are passed on
 	$(BIN)/python -m cnn train $(ARGS)
 
@@ -33,6 +37,12 @@ test: $(VENV)/.dev  ## all tests
 crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARGS="--cases 3000"
 	$(BIN)/python -m kernels check --backend numpy $(ARGS)
 	$(BIN)/python -m kernels check --backend numba $(ARGS)
+
+conformance: $(VENV)/.conformance  ## ONNX's and PyTorch's own tests, and a tenth of the random cases
+	$(BIN)/python -m pytest tests/conformance --table results/conformance.md $(ARGS)
+
+conformance-full: $(VENV)/.conformance  ## the same with all random cases
+	$(BIN)/python -m pytest tests/conformance --table results/conformance-full.md --all-cases $(ARGS)
 
 check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the tests that take seconds
 	$(BIN)/ruff format --check .
