@@ -140,7 +140,7 @@ def max_pool2d_backward(draw: Draw) -> Case:
 
 def _average(draw: Draw) -> tuple[Window, Window, dict[str, Any]]:
     height, width, keywords = _pool(draw, dilated=False)
-    divisor = draw.integer(1, 9) if draw.chance(0.3) else None
+    divisor = draw.choice(-9, -1, 1, 2, 7) if draw.chance(0.3) else None
     return (
         height,
         width,

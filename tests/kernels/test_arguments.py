@@ -83,7 +83,10 @@ WRONG_SHAPES = [
         lambda: kernels.max_pool2d_backward(X, np.zeros(X.shape, int), (2, 3, 5, 6)),
         "grad_y must have 2 images of 3 channels to fit x_shape",
     ),
-    (lambda: kernels.avg_pool2d(X, 2, divisor_override=0), "divisor_override must be 1 or more"),
+    (
+        lambda: kernels.avg_pool2d(X, 2, divisor_override=0),
+        "divisor_override must be an integer other than 0, got 0",
+    ),
     (lambda: kernels.avg_pool2d(X, 2, padding=2), "padding must be smaller than the window"),
     (
         lambda: kernels.avg_pool2d_backward(X, X.shape, 2),
