@@ -126,8 +126,8 @@ def _values(x: Any) -> int:
     return int(x.size // x.shape[1])
 
 
-def _scale(x: Any, weight: Any) -> Any:
-    return np.ones(x.shape[1], x.dtype) if weight is None else abs(weight)
+def _scale(mean: Any, weight: Any) -> Any:
+    return np.ones_like(mean) if weight is None else abs(weight)
 
 
 def _batch_norm(x: Any, weight: Any, bias: Any, **keywords: Any) -> tuple[Limit, ...]:
@@ -138,7 +138,7 @@ def _batch_norm(x: Any, weight: Any, bias: Any, **keywords: Any) -> tuple[Limit,
     # the reference's own mean is no better than any other.
     centred = abs(x - _spread(x, mean)) + _spread(x, 1 / rstd)
     terms = centred if x.dtype == np.float32 else size
-    of_y = _spread(x, _scale(x, weight) * rstd) * terms + _spread(x, shift)
+    of_y = _spread(x, _scale(rstd, weight) * rstd) * terms + _spread(x, shift)
     largest = size.max(axis=_axes(x))
     M = _values(x)
     # An error e of x and mean moves the variance by up to 2·e·std, so rstd by e·rstd².
@@ -153,7 +153,7 @@ def _batch_norm_backward(
     grad = abs(grad_y)
     sums, products = grad.sum(axis=_axes(x)), (grad * normalized).sum(axis=_axes(x))
     inner = grad + (_spread(x, sums) + normalized * _spread(x, products)) / M
-    of_x = _spread(x, _scale(x, weight) * rstd) * inner
+    of_x = _spread(x, _scale(rstd, weight) * rstd) * inner
     return (of_x, M), None if weight is None else (products, M), (sums, M)
 
 
@@ -161,14 +161,14 @@ def _batch_norm_inference(
     x: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, **keywords: Any
 ) -> tuple[Limit, ...]:
     shift = None if bias is None else abs(bias)
-    arguments = (abs(x), _scale(x, weight), shift, -abs(running_mean), running_var)
+    arguments = (abs(x), _scale(running_mean, weight), shift, -abs(running_mean), running_var)
     return ((naive(kernels.batch_norm_inference, *arguments, **keywords), 4),)
 
 
 def _batch_norm_inference_backward(
     grad_y: Any, x: Any, weight: Any, running_mean: Any, running_var: Any, **keywords: Any
 ) -> tuple[Limit, ...]:
-    arguments = (abs(grad_y), abs(x), _scale(x, weight), -abs(running_mean), running_var)
+    arguments = (abs(grad_y), abs(x), _scale(running_mean, weight), -abs(running_mean), running_var)
     parts = naive(kernels.batch_norm_inference_backward, *arguments, **keywords)
     M = _values(x)
     return (parts[0], 4), None if weight is None else (parts[1], M), (parts[2], M)
