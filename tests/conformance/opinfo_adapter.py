@@ -42,7 +42,7 @@ def _arrays(*tensors: Any) -> tuple[Any, ...]:
     return tuple(map(array, tensors))
 
 
-def _one_or_two(value: Any) -> Any:
+def one_or_two(value: Any) -> Any:
     """Return PyTorch's ``(1,)`` as 1, and its ``()`` as None."""
     if isinstance(value, tuple) and len(value) < 2:
         return value[0] if value else None
@@ -95,9 +95,9 @@ def avg_pool2d(
 ) -> list[Call]:
     values = array(x)
     window = {
-        "kernel_size": _one_or_two(kernel_size),
-        "stride": _one_or_two(stride),
-        "padding": _one_or_two(padding),
+        "kernel_size": one_or_two(kernel_size),
+        "stride": one_or_two(stride),
+        "padding": one_or_two(padding),
         "ceil_mode": ceil_mode,
         "count_include_pad": count_include_pad,
         "divisor_override": divisor_override,
