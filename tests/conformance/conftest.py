@@ -16,6 +16,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--all-cases", action="store_true", help="run all random cases, not a fixed tenth"
     )
+    parser.addoption(
+        "--case", type=int, metavar="NUMBER", help="run only the random case of this number"
+    )
     parser.addoption("--table", metavar="FILE", help="write the table of the suites to FILE, too")
 
 
