@@ -8,28 +8,19 @@ import os
 import shutil
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import kernels
-from kernels.backends import contract
 from kernels.backends import numpy as numpy_backend
 from kernels.crosscheck import command
 from kernels.crosscheck.operations import OPERATIONS
+from tests.kernels.broken import broken
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "einsum_backend"
-
-
-def broken(**replaced) -> types.ModuleType:
-    """Return the numpy backend with some functions replaced."""
-    module = types.ModuleType("broken")
-    for operation in contract.operations():
-        setattr(module, operation, replaced.get(operation, getattr(numpy_backend, operation)))
-    return module
 
 
 def off_by_one_in_padding():
