@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := $(VENV)/bin
 ARGS ?=
+COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage
+COVERED := tests/kernels tests/cnn
 
-.PHONY: help train test crosscheck conformance conformance-full check readme clean
+.PHONY: help train test crosscheck conformance conformance-full coverage check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -43,6 +45,15 @@ conformance: $(VENV)/.conformance  ## ONNX's and PyTorch's own tests, and a tent
 
 conformance-full: $(VENV)/.conformance  ## the same with all random cases
 	$(BIN)/python -m pytest tests/conformance --table results/conformance-full.md --all-cases $(ARGS)
+
+coverage: $(VENV)/.dev  ## tests with and without compilation: 95 % of kernels, 90 % of cnn, or it fails
+	rm -rf build/coverage && mkdir -p build/coverage
+	NUMBA_CACHE_DIR=$(CURDIR)/build/coverage/numba $(COVERAGE) run -m pytest -q -m "not slow" $(COVERED)
+	NUMBA_DISABLE_JIT=1 $(COVERAGE) run -m pytest -q -m "not slow and not compiled" \
+		-W ignore::RuntimeWarning $(COVERED)  # NumPy warns of NaN, compiled code does not
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report --skip-covered --show-missing --include 'kernels/*' --fail-under 95
+	$(COVERAGE) report --skip-covered --show-missing --include 'cnn/*' --fail-under 90
 
 check: $(VENV)/.dev  ## what to run before each commit: format, lint, types, the tests that take seconds
 	$(BIN)/ruff format --check .

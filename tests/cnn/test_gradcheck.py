@@ -34,6 +34,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, list[
     return code, capsys.readouterr().out.splitlines()
 
 
+@pytest.mark.slow
 def test_what_is_right_passes(fast_backend: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, lines = run(capsys, "--backend", fast_backend, "--seed", "3")
     assert code == 0
@@ -113,3 +114,17 @@ def test_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFix
     captured = capsys.readouterr()
     assert captured.err.startswith(message)
     assert captured.out == ""
+
+
+def test_a_layer_that_forgets_a_gradient() -> None:
+    class Forgetful(cnn.Linear):
+        def backward(self, grad_y: Any) -> Any:
+            grad_x = super().backward(grad_y)
+            self.weight.grad = None
+            return grad_x
+
+    x = np.ones((2, 3))
+    layer = Forgetful(3, 2, dtype="float64")
+    subject = gradcheck.Subject("Forgetful", layer, x, lambda y: (float(y.sum()), np.ones_like(y)))
+    with pytest.raises(RuntimeError, match="Forgetful: backward has set no gradient of weight"):
+        gradcheck.check(subject, "numpy")

@@ -122,6 +122,7 @@ print(digest.hexdigest())
     return result.stdout.strip()
 
 
+@pytest.mark.compiled
 def test_same_bits_with_any_number_of_threads():
     digests = {_digest({"NUMBA_NUM_THREADS": str(n)}) for n in (1, 2, 3, 8)}
     digests.add(_digest({}, "import kernels; kernels.set_num_threads(1)"))
@@ -138,6 +139,18 @@ kernels.relu(np.ones(99999), backend="numba")
 assert numba.get_num_threads() == before
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_the_most_threads_there_can_be(monkeypatch):
+    """What NUMBA_NUM_THREADS says, else the CPUs that this process may use, else all."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    assert kernels.get_num_threads() == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
+    for text in ("", "0", "many"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", text)
+        assert kernels.get_num_threads() == 5
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert kernels.get_num_threads() == os.cpu_count()
 
 
 @pytest.mark.parametrize("n", [0, -1, 10**6])
