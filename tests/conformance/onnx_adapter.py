@@ -51,7 +51,9 @@ def _like(y: Any, x: Any) -> Any:
 
 def conv(attributes: Attributes, x: Any, weight: Any, bias: Any = None) -> Outputs:
     window = _window(attributes, x.ndim - 2)
-    return (kernels.conv2d(x, weight, bias, groups=attributes.get("group", 1), **window),)
+    images, filters = (x[:, :, None], weight[:, :, None]) if x.ndim == 3 else (x, weight)
+    y = kernels.conv2d(images, filters, bias, groups=attributes.get("group", 1), **window)
+    return (_like(y, x),)
 
 
 def max_pool(attributes: Attributes, x: Any) -> Outputs:

@@ -1,4 +1,4 @@
-"""ONNX node tests that are out of scope, by reason. Each is run all the same, and has to fail."""
+"""ONNX tests that are out of scope, by reason. Each is run all the same, and has to fail."""
 
 from __future__ import annotations
 
@@ -11,6 +11,10 @@ _BY_REASON = {
         test_averagepool_3d_dilations_large_count_include_pad_is_1_ceil_mode_is_False
         test_maxpool_3d_default test_maxpool_3d_dilations test_maxpool_3d_dilations_use_ref_impl
         test_maxpool_3d_dilations_use_ref_impl_large
+        test_AvgPool3d test_AvgPool3d_stride test_AvgPool3d_stride1_pad0_gpu_input
+        test_Conv3d test_Conv3d_dilated test_Conv3d_dilated_strided test_Conv3d_groups
+        test_Conv3d_no_bias test_Conv3d_stride test_Conv3d_stride_padding
+        test_MaxPool3d test_MaxPool3d_stride test_MaxPool3d_stride_padding
     """,
     "dilated average-pooling: avg_pool2d has no dilation, as in PyTorch": """
         test_averagepool_2d_dilations
