@@ -10,8 +10,12 @@ import numpy as np
 
 import kernels
 from kernels.backends.contract import FloatArray
-from kernels.crosscheck.drawing import Draw, Window, draw_window
+from kernels.crosscheck.drawing import Draw, Window, draw_window, wide_window
 from kernels.crosscheck.limits import LIMITS, Limit, naive
+
+WIDE_CHANNELS, WIDE_IMAGE = (33, 1), (33, 400)
+"""Two rows of such an image do not fit the numba backend's scratch buffer, nor their columns the
+numpy backend's."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,9 @@ def _convolution(draw: Draw) -> _Convolution:
         for _ in range(2)
     )
     N = draw.batch()
+    if draw.wide:
+        N, groups, in_group, out_group = 1, 1, *WIDE_CHANNELS
+        height, width = (wide_window(draw, size) for size in WIDE_IMAGE)
     x = draw.values(N, groups * in_group, height.size, width.size)
     weight = draw.values(groups * out_group, in_group, height.kernel, width.kernel)
     bias = draw.values(groups * out_group) if draw.chance(0.7) else None
@@ -190,6 +197,8 @@ class _Batch:
 def _batch(draw: Draw, least: int) -> _Batch:
     C = draw.channels()
     space = [draw.integer(1, 5) for _ in range(draw.integer(0, 2))]
+    if draw.wide:
+        space = [draw.integer(520, 1100)]
     N = max(least, draw.batch())
     if least and N * int(np.prod(space)) < 2:
         N = 2
@@ -235,16 +244,23 @@ def batch_norm_inference_backward(draw: Draw) -> Case:
 # Linear layers, activations, losses
 
 
+def _matrix_sizes(draw: Draw) -> tuple[int, int, int]:
+    if draw.wide:
+        return draw.integer(129, 140), draw.integer(129, 140), draw.integer(33, 40)
+    sizes = (draw.integer(1, 9), draw.integer(1, 9))
+    return draw.batch(), draw.choice(sizes[0], 40), draw.choice(sizes[1], 33)
+
+
 def linear(draw: Draw) -> Case:
     """Draw a case."""
-    I, O = draw.choice(draw.integer(1, 9), 40), draw.choice(draw.integer(1, 9), 33)
+    N, I, O = _matrix_sizes(draw)
     bias = draw.values(O) if draw.chance(0.7) else None
-    return case("linear", draw.values(draw.batch(), I), draw.values(O, I), bias)
+    return case("linear", draw.values(N, I), draw.values(O, I), bias)
 
 
 def linear_backward(draw: Draw) -> Case:
     """Draw a case."""
-    N, I, O = draw.batch(), draw.choice(draw.integer(1, 9), 40), draw.integer(1, 20)
+    N, I, O = _matrix_sizes(draw)
     return case("linear_backward", draw.values(N, O), draw.values(N, I), draw.values(O, I))
 
 
@@ -260,6 +276,8 @@ def relu_backward(draw: Draw) -> Case:
 
 
 def _any_shape(draw: Draw, values: Callable[..., FloatArray]) -> FloatArray:
+    if draw.wide:
+        return values(draw.integer(129, 140), 130)
     return values(
         *(draw.integer(0 if draw.chance(0.05) else 1, 7) for _ in range(draw.integer(0, 4)))
     )
