@@ -68,7 +68,7 @@ class Tally:
     def table(self) -> list[str]:
         """Return the table as lines of Markdown, the reasons below it."""
         lines = ["| " + " | ".join(COLUMNS) + " |", "| --- | --- | ---: | ---: | ---: | ---: |"]
-        for (suite, backend), row in self.rows.items():
+        for (suite, backend), row in sorted(self.rows.items(), key=lambda item: item[0][0]):
             excused = row.excused.total()
             run = row.passed + row.failed + excused
             cells = (suite, backend, run, row.passed, row.failed, excused)
