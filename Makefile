@@ -4,8 +4,11 @@ PYTHON ?= python3
 VENV := .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 BIN := $(VENV)/bin
 ARGS ?=
+COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage
+COVERED := tests/kernels tests/cnn
 
-.PHONY: help train test crosscheck bench bench-full bench-compare peers check readme clean
+.PHONY: help train test crosscheck conformance conformance-full coverage \
+	bench bench-full bench-compare peers check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -28,6 +31,10 @@ $(VENV)/.peers: pyproject.toml $(VENV)/.dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
 	@touch $@
 
+$(VENV)/.conformance: pyproject.toml $(VENV)/.dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,conformance]'
+	@touch $@
+
 train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." are passed on
 	$(BIN)/python -m cnn train $(ARGS)
 
@@ -37,6 +44,22 @@ test: $(VENV)/.dev  ## all tests
 crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARGS="--cases 3000"
 	$(BIN)/python -m kernels check --backend numpy $(ARGS)
 	$(BIN)/python -m kernels check --backend numba $(ARGS)
+
+conformance: $(VENV)/.conformance  ## ONNX's and PyTorch's own tests, and a tenth of the random cases
+	$(BIN)/python -m pytest tests/conformance --table results/conformance.md $(ARGS)
+	$(BIN)/python -m pytest tests/robustness -m long
+
+conformance-full: $(VENV)/.conformance  ## the same with all random cases
+	$(BIN)/python -m pytest tests/conformance --table results/conformance-full.md --all-cases $(ARGS)
+
+coverage: $(VENV)/.dev  ## tests with and without compilation: 95 % of kernels, 90 % of cnn, or it fails
+	rm -rf build/coverage && mkdir -p build/coverage
+	NUMBA_CACHE_DIR=$(CURDIR)/build/coverage/numba $(COVERAGE) run -m pytest -q -m "not slow" $(COVERED)
+	NUMBA_DISABLE_JIT=1 $(COVERAGE) run -m pytest -q -m "not slow and not compiled" \
+		-W ignore::RuntimeWarning $(COVERED)  # NumPy warns of NaN, compiled code does not
+	$(COVERAGE) combine --quiet
+	$(COVERAGE) report --skip-covered --show-missing --include 'kernels/*' --fail-under 95
+	$(COVERAGE) report --skip-covered --show-missing --include 'cnn/*' --fail-under 90
 
 bench: $(VENV)/.bench  ## time the backends (at most 5 minutes); ARGS="--case 'mnist-*'", or "--help"
 	$(BIN)/python -m bench run $(ARGS)

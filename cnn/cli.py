@@ -1,4 +1,4 @@
-"""The command line: ``python -m cnn train``."""
+"""The command line: ``python -m cnn train`` and ``python -m cnn gradcheck``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 import kernels
-from cnn import data, models, optim, progress
+from cnn import data, gradcheck, models, optim, progress
 from cnn.experiment import FILES, Experiment, SettingError, Settings
 from cnn.trainer import NonFiniteLossError
 from kernels import dispatch
@@ -17,7 +17,7 @@ from kernels import dispatch
 # click's UsageError, the base of all complaints about a command line. New versions of typer carry
 # a click of their own, so that `import click` may fail or give another class.
 USAGE_ERROR = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
-BAD_INPUT, INTERRUPTED = 2, 130
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 DEFAULTS = Settings()
 
 app = typer.Typer(
@@ -81,8 +81,23 @@ def train(
     typer.echo(f"{experiment.folder}: {', '.join(FILES)}")
 
 
+@app.command("gradcheck")
+def check_gradients(
+    backend: Annotated[str | None, typer.Option(help="As for train.")] = DEFAULTS.backend,
+    seed: Annotated[int, typer.Option(help="Of the values.")] = 0,
+) -> None:
+    """Compare every layer's gradients with finite differences and the naive backend."""
+    _show_notes_of("kernels")
+    try:
+        passed = gradcheck.run(backend, seed)
+    except (kernels.UnknownBackendError, kernels.ShapeError) as error:
+        raise SettingError(str(error)) from error
+    if not passed:
+        raise typer.Exit(FAILED)
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 2, and one line on stderr, for bad input."""
+    """Run a command; return 0, 1 if a check failed, or 2, and one line on stderr, for bad input."""
     try:
         code = app(arguments, prog_name="python -m cnn", standalone_mode=False)
     except USAGE_ERROR as error:

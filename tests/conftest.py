@@ -8,6 +8,8 @@ import kernels
 
 BACKENDS = kernels.available_backends()
 
+collect_ignore = ["conformance"]  # needs PyTorch and ONNX: run by `make conformance`
+
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The cross-check: any backend against the naive reference, on drawn cases.
 
-``operations`` says how each operation is drawn and how far it may be off, ``drawing`` draws
+``operations`` says how each operation is drawn, ``limits`` how far it may be off, ``drawing`` draws
 arguments, ``running`` compares and reports, ``command`` is ``python -m kernels check``.
 """
 

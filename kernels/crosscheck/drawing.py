@@ -16,6 +16,10 @@ LARGE_ONE_IN = 40
 """One case in so many is large enough to keep several threads busy at once."""
 
 
+WIDE_ONE_IN = 100
+"""One case in so many is so wide that a backend has to cut it into several blocks."""
+
+
 class Draw:
     """A source of random arguments; the same seeds draw the same case again.
 
@@ -29,6 +33,7 @@ class Draw:
         self._rng = np.random.default_rng(seeds)
         self.dtype = np.dtype(self.choice("float32", "float64"))
         self.large = self.chance(1 / LARGE_ONE_IN)
+        self.wide = self.chance(1 / WIDE_ONE_IN)
 
     def integer(self, low: int, high: int) -> int:
         """Return an integer from low to high, both included."""
@@ -143,6 +148,12 @@ class Window:
             self.after,
             self.ceil_mode,
         )
+
+
+def wide_window(draw: Draw, size: int) -> Window:
+    """Draw a small window on a long axis."""
+    before, after = draw.integer(0, 1), draw.integer(0, 1)
+    return Window(size, draw.integer(1, 2), 1, 1, before, after, False)
 
 
 def draw_window(

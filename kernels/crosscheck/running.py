@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 import kernels
 from kernels import dispatch, tolerance
 from kernels.crosscheck.drawing import Draw
-from kernels.crosscheck.operations import OPERATIONS, Case, Limit
+from kernels.crosscheck.limits import Limit
+from kernels.crosscheck.operations import OPERATIONS, Case
 from kernels.ops import checks
 
 DEFAULT_CASES = 200
@@ -136,7 +138,7 @@ def check_arguments(cases: int, seed: int, first_case: int) -> None:
 def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
     """Run one case and enter it into the report."""
     report.cases += 1
-    case = OPERATIONS[report.operation](Draw(seed, _code(report.operation), number))
+    case = drawn(report.operation, seed, number)
     for share, fault in faults(report.operation, case, backend):
         report.worst = max(report.worst, np.inf if np.isnan(share) else share)
         if fault:
@@ -148,15 +150,29 @@ def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
             return
 
 
-def _code(operation: str) -> int:
-    """Return a seed that stays the same when operations are added."""
-    return zlib.crc32(operation.encode())
+def drawn(operation: str, seed: int, number: int) -> Case:
+    """Draw a case; it stays the same when operations are added."""
+    return OPERATIONS[operation](Draw(seed, zlib.crc32(operation.encode()), number))
 
 
-def faults(operation: str, case: Case, backend: str) -> Iterator[tuple[float, str]]:
-    """Run a case; yield each part's error as a share of what is allowed, and what is wrong."""
+def by_naive(operation: str, case: Case) -> tuple[Any, ...]:
+    """Return what the naive backend makes of a case."""
     function = getattr(kernels, operation)
-    before = [a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments]
+    return _parts(function(*case.arguments, **case.keywords, backend="naive"))
+
+
+def faults(
+    operation: str,
+    case: Case,
+    backend: str,
+    reference: Callable[[str, Case], tuple[Any, ...]] = by_naive,
+) -> Iterator[tuple[float, str]]:
+    """Run a case; yield each part's error as a share of what is allowed, and what is wrong.
+
+    ``reference(operation, case)`` says what is right: the parts of the result, in the case's dtype.
+    """
+    function = getattr(kernels, operation)
+    before = tuple(a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments)
     try:
         got = _parts(function(*case.arguments, **case.keywords, backend=backend))
         again = _parts(function(*case.arguments, **case.keywords, backend=backend))
@@ -164,8 +180,8 @@ def faults(operation: str, case: Case, backend: str) -> Iterator[tuple[float, st
     except Exception as error:  # whatever a backend under test raises is a finding
         yield np.inf, f"raised {type(error).__name__}: {error}"
         return
-    reference = _parts(function(*before, **case.keywords, backend="naive"))
-    for number, (value, wanted, limit) in enumerate(zip(got, reference, case.limits, strict=True)):
+    right = reference(operation, dataclasses.replace(case, arguments=before))
+    for number, (value, wanted, limit) in enumerate(zip(got, right, case.limits, strict=True)):
         share, fault = _compare(value, wanted, limit)
         yield share, f"part {number} {fault}" if fault else ""
     for argument, copy in zip(case.arguments, before, strict=True):

@@ -158,7 +158,7 @@ def avg_pool2d(
     count_include_pad : bool
         Whether elements of the padding count.
     divisor_override : int, optional
-        Divide by this instead; 1 or more.
+        Divide by this instead; any integer but 0.
     out : (N, C, OH, OW) array, optional
         Where to write the result.
     backend : str, optional
@@ -318,4 +318,7 @@ def _divisor(count_include_pad: object, divisor_override: object) -> int | None:
         raise TypeError(f"count_include_pad must be True or False, got {count_include_pad!r}")
     if divisor_override is None:
         return None
-    return checks.integer("divisor_override", divisor_override, 1)
+    divisor = checks.integer("divisor_override", divisor_override, -checks.LARGEST_INTEGER)
+    if divisor == 0:
+        raise ShapeError("divisor_override must be an integer other than 0, got 0")
+    return divisor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pty
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import cnn
 from cnn import cli, progress
@@ -213,6 +215,24 @@ def test_ctrl_c(
     monkeypatch.setattr(cnn.Trainer, "fit", interrupted)
     assert cli.main([*QUICK, "--out", str(tmp_path)]) == 130
     assert capfd.readouterr().err == "error: interrupted\n"
+
+
+def test_ctrl_c_with_older_versions_of_typer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def aborted(*_: object, **__: object) -> None:
+        raise typer.Abort
+
+    monkeypatch.setattr(cli, "app", aborted)
+    assert cli.main(["train"]) == 130
+    assert capfd.readouterr().err == "error: interrupted\n"
+
+
+def test_notes_of_the_kernels_are_lines(capfd: pytest.CaptureFixture[str]) -> None:
+    """They say, for one, why the first run takes long."""
+    assert cli.main(["gradcheck", "--seed", "-1"]) == 2
+    logging.getLogger("kernels").info("compiling")
+    assert capfd.readouterr().out == "compiling\n"
 
 
 def test_a_full_disk_at_the_end_is_one_line(

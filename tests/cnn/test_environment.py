@@ -34,6 +34,16 @@ def test_a_package_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
     assert environment.versions()["numba"] is None
 
 
+def test_a_system_without_proc(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(path: Path) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert environment.machine()["cpu"] == (platform.processor() or platform.machine())
+    first = environment.process_seconds()
+    assert 0 < first < environment.process_seconds() < time.monotonic()
+
+
 def test_machine() -> None:
     machine = environment.machine()
     assert machine["cpu"]

@@ -278,3 +278,10 @@ def test_warm_up_changes_nothing(backend: str) -> None:
     for name, array in warm.model.state_dict().items():
         assert np.array_equal(array, before[name])
     assert [warm.step(x, y), warm.step(x, y)] == [cold.step(x, y), cold.step(x, y)]
+
+
+def test_a_model_or_optimizer_of_another_kind() -> None:
+    with pytest.raises(TypeError, match=r"^model must be a cnn.Sequential, got"):
+        cnn.Trainer(cnn.Flatten())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^optimizer must be one of cnn.optim, got 'sgd'"):
+        cnn.Trainer(small_net(), optimizer="sgd")  # type: ignore[arg-type]

@@ -83,7 +83,10 @@ WRONG_SHAPES = [
         lambda: kernels.max_pool2d_backward(X, np.zeros(X.shape, int), (2, 3, 5, 6)),
         "grad_y must have 2 images of 3 channels to fit x_shape",
     ),
-    (lambda: kernels.avg_pool2d(X, 2, divisor_override=0), "divisor_override must be 1 or more"),
+    (
+        lambda: kernels.avg_pool2d(X, 2, divisor_override=0),
+        "divisor_override must be an integer other than 0, got 0",
+    ),
     (lambda: kernels.avg_pool2d(X, 2, padding=2), "padding must be smaller than the window"),
     (
         lambda: kernels.avg_pool2d_backward(X, X.shape, 2),
@@ -98,6 +101,11 @@ WRONG_SHAPES = [
         "grad_y must have shape (2, 4, 1, 1) to fit x_shape, got (2, 4, 5, 6)",
     ),
     (lambda: pool(X[:, :0]), "x must have 1 or more channels, rows and columns"),
+    (lambda: kernels.batch_norm(X[:, :0], None, None), "x must have 1 or more channels, got shape"),
+    (
+        lambda: kernels.conv2d_backward(np.ones((2, 6, 3, 4)), X[0], W),
+        "x must have 4 dimensions, got shape (4, 5, 6)",
+    ),
     (
         lambda: kernels.max_pool2d_backward(
             X[:0], np.zeros((0, 4, 5, 6), int), (0, 4, 2**16, 2**16)
@@ -184,6 +192,10 @@ WRONG_TYPES = [
         "count_include_pad must be True or False, got 1",
     ),
     (lambda: pool(ceil_mode=1), "ceil_mode must be True or False, got 1"),
+    (
+        lambda: kernels.conv2d_backward_input(np.ones((2, 6, 3, 4)), W, 4),
+        "x_shape must be a tuple of 4 integers, got 4",
+    ),
     (lambda: kernels.batch_norm(X, V, V, eps="1"), "eps must be a number, got '1'"),
     (
         lambda: kernels.max_pool2d_backward(X, X, X.shape),

@@ -8,28 +8,20 @@ import os
 import shutil
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import kernels
-from kernels.backends import contract
 from kernels.backends import numpy as numpy_backend
 from kernels.crosscheck import command
 from kernels.crosscheck.operations import OPERATIONS
+from kernels.crosscheck.running import drawn, faults
+from tests.kernels.broken import broken
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "einsum_backend"
-
-
-def broken(**replaced) -> types.ModuleType:
-    """Return the numpy backend with some functions replaced."""
-    module = types.ModuleType("broken")
-    for operation in contract.operations():
-        setattr(module, operation, replaced.get(operation, getattr(numpy_backend, operation)))
-    return module
 
 
 def off_by_one_in_padding():
@@ -151,6 +143,19 @@ def test_other_ways_of_being_wrong():
         assert not report.passed
         assert message.removeprefix("inf ") in str(report)
         assert report.operations[0].worst == np.inf
+
+
+def test_a_reference_of_another_shape_or_dtype_is_a_fault():
+    case = drawn("relu", 0, 3)
+    (x,) = case.arguments
+    for wanted in (x.ravel()[:1], x.astype(np.float16)):
+        found = [fault for _, fault in faults("relu", case, "numpy", lambda *_, w=wanted: (w,))]
+        assert f"part 0 is {x.dtype} {x.shape}, not {wanted.dtype} {wanted.shape}" in found
+
+
+def test_unknown_operations_are_refused():
+    with pytest.raises(kernels.ShapeError, match=r"operations must be among conv2d, .*'conv3d'"):
+        kernels.check_backend("numpy", operations=["conv3d"])
 
 
 def test_what_is_right_passes(fast_backend):

@@ -82,6 +82,8 @@ def test_avg_pool_by_hand():
     assert inside.ravel().tolist() == [1.0, 2.5, 5.5, 7.0]
     divided = kernels.avg_pool2d(x, 2, **padded, divisor_override=2)
     assert divided.ravel().tolist() == [0.5, 2.5, 5.5, 14.0]
+    negated = kernels.avg_pool2d(x, 2, **padded, divisor_override=-2)  # PyTorch takes it, too
+    assert (negated == -divided).all()
 
 
 def test_avg_pool_overhang_of_ceil_mode_never_counts():

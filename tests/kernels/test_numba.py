@@ -92,6 +92,18 @@ assert numba.get_num_threads() == before
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_the_most_threads_there_can_be(monkeypatch):
+    """What NUMBA_NUM_THREADS says, else the CPUs that this process may use, else all."""
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "3")
+    assert kernels.get_num_threads() == 3
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(5)), raising=False)
+    for text in ("", "0", "many"):
+        monkeypatch.setenv("NUMBA_NUM_THREADS", text)
+        assert kernels.get_num_threads() == 5
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert kernels.get_num_threads() == os.cpu_count()
+
+
 @pytest.mark.parametrize("n", [0, -1, 10**6])
 def test_impossible_number_of_threads(n):
     with pytest.raises(kernels.ShapeError, match="n must be"):

@@ -22,7 +22,7 @@ class Shrinking(Draw):
         self._data = data
         self._rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
         self.dtype = np.dtype(self.choice("float32", "float64"))
-        self.large = False
+        self.large = self.wide = False
 
     def integer(self, low: int, high: int) -> int:
         return self._data.draw(st.integers(low, high))
