@@ -14,11 +14,15 @@ from cnn.layers import (
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
+    Dropout,
     Flatten,
+    GlobalAvgPool2d,
     Layer,
     Linear,
     MaxPool2d,
+    PaddedShortcut,
     ReLU,
+    Residual,
     Sequential,
     Softmax,
 )
@@ -26,6 +30,7 @@ from cnn.monitoring import BatchProgress, EpochMetrics, Evaluation, Observer
 from cnn.parameter import Parameter
 from cnn.scaling import Scaling
 from cnn.serialization import ModelFileError, load, save
+from cnn.summary import summarize
 from cnn.trainer import NonFiniteLossError, Trainer
 
 __version__ = package_version()
@@ -36,17 +41,21 @@ __all__ = [
     "BatchNorm2d",
     "BatchProgress",
     "Conv2d",
+    "Dropout",
     "EpochMetrics",
     "Evaluation",
     "Flatten",
+    "GlobalAvgPool2d",
     "Layer",
     "Linear",
     "MaxPool2d",
     "ModelFileError",
     "NonFiniteLossError",
     "Observer",
+    "PaddedShortcut",
     "Parameter",
     "ReLU",
+    "Residual",
     "Scaling",
     "Sequential",
     "Softmax",
@@ -57,4 +66,5 @@ __all__ = [
     "models",
     "optim",
     "save",
+    "summarize",
 ]

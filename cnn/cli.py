@@ -1,4 +1,4 @@
-"""The command line: ``python -m cnn train``."""
+"""The command line: ``python -m cnn train`` and ``python -m cnn summary``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import typer
 
 import kernels
 from cnn import data, models, optim, progress
-from cnn.experiment import FILES, Experiment, SettingError, Settings
+from cnn import summary as summaries
+from cnn.experiment import FILES, Experiment, SettingError, Settings, option
 from cnn.trainer import NonFiniteLossError
 from kernels import dispatch
 
@@ -81,6 +82,25 @@ def train(
     typer.echo(f"{experiment.folder}: {', '.join(FILES)}")
 
 
+@app.command()
+def summary(
+    model: Annotated[
+        str, typer.Option(help=f"One of: {', '.join(models.MODELS)}.")
+    ] = DEFAULTS.model,
+    input_shape: Annotated[
+        str | None, typer.Option(help="One image, as in 3x32x32; the model's own if left out.")
+    ] = None,
+    num_classes: Annotated[int, typer.Option(help="Outputs.")] = 10,
+) -> None:
+    """Show a network's layers, shapes, parameters and floating-point operations."""
+    from rich.console import Console
+
+    arguments = {} if input_shape is None else {"input_shape": _image_shape(input_shape)}
+    with option("--model, --input-shape, --num-classes"):
+        built = models.create(model, num_classes=num_classes, **arguments)
+    Console().print(summaries.table(summaries.summarize(built), model))
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command and return its exit code: 2, and one line on stderr, for bad input."""
     try:
@@ -94,6 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
     if code == INTERRUPTED:
         return _complain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _image_shape(text: str) -> tuple[int, ...]:
+    sizes = text.lower().split("x")
+    if len(sizes) != 3 or not all(size.isdecimal() for size in sizes):
+        raise SettingError(f"--input-shape must be CxHxW, as in 3x32x32; got {text!r}")
+    return tuple(int(size) for size in sizes)
 
 
 class _Notes(logging.Handler):

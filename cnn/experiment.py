@@ -84,22 +84,22 @@ class Experiment:
         self._batch_size = _count("--batch-size", settings.batch_size, 1)
         seed = _count("--seed", settings.seed, 0)
         if settings.threads is not None:
-            with _option("--threads"):
+            with option("--threads"):
                 kernels.set_num_threads(settings.threads)
-        with _option("--optimizer, --lr"):
+        with option("--optimizer, --lr"):
             optimizer = optim.create(settings.optimizer, lr=settings.lr)
-        with _option("--dataset"):
+        with option("--dataset"):
             self.data = data.load(settings.dataset)
-        with _option("--model"):
+        with option("--model"):
             model = models.create(
                 settings.model,
                 input_shape=self.data.input_shape,
                 num_classes=len(self.data.class_names),
                 seed=seed,
             )
-        with _option("--backend"):
+        with option("--backend"):
             self.trainer = Trainer(model, optimizer=optimizer, backend=settings.backend, seed=seed)
-        with _option("--out"):  # last, so that nothing is made for a run that cannot be
+        with option("--out"):  # last, so that nothing is made for a run that cannot be
             self.folder = _writable_folder(Path(settings.out))
 
     def run(self, observer: Observer) -> list[EpochMetrics]:
@@ -185,7 +185,7 @@ class Experiment:
 
 
 @contextmanager
-def _option(name: str) -> Iterator[None]:
+def option(name: str) -> Iterator[None]:
     """Name the option in what goes wrong with its value."""
     try:
         yield

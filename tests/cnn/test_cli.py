@@ -135,7 +135,7 @@ def test_the_same_seed_gives_the_same_files(finished: tuple[Path, str], tmp_path
     [
         (["--backend", "cuda"], "--backend: backend must be one of 'naive', 'numpy', 'numba'"),
         (["--dataset", "cifar"], "--dataset: dataset must be one of 'mnist-subset', 'digits'"),
-        (["--model", "vgg"], "--model: model must be one of 'mnist_cnn'; got 'vgg'"),
+        (["--model", "vgg"], "--model: model must be one of 'mnist_cnn', 'lenet5'"),
         (["--optimizer", "adam"], "optimizer must be one of 'sgd'; got 'adam'"),
         (["--lr", "nan"], "lr must be finite and above 0, got nan"),
         (["--lr", "-1"], "lr must be finite and above 0, got -1.0"),

@@ -50,6 +50,15 @@ def test_round_trip(tmp_path: Path, dtype: str, rng: np.random.Generator) -> Non
         assert np.array_equal(model.predict_proba(x), loaded.predict_proba(x))
 
 
+@pytest.mark.parametrize("name", cnn.models.MODELS)
+def test_every_model_is_built_again(tmp_path: Path, name: str) -> None:
+    model = cnn.models.create(name, input_shape=(2, 14, 13), num_classes=3, seed=5)
+    cnn.save(model, tmp_path / "m")
+    loaded, state = cnn.load(tmp_path / "m"), model.state_dict()
+    assert loaded.architecture == model.architecture
+    assert all(np.array_equal(array, state[key]) for key, array in loaded.state_dict().items())
+
+
 def test_a_loaded_model_keeps_what_it_knows_when_saved_again(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "again.safetensors"
     cnn.save(cnn.load(file), other)
