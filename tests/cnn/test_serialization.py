@@ -174,7 +174,7 @@ ARCHITECTURE = {"name": "mnist_cnn", "kwargs": {"input_shape": [1, 4, 4], "num_c
 def test_files_that_describe_no_known_model(
     file: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: Any, message: str
 ) -> None:
-    monkeypatch.setattr("cnn.serialization._digest", lambda state, about: "0")
+    monkeypatch.setattr("cnn.storage._digest", lambda state, about: "0")
     about = {
         "format": 1,
         "architecture": ARCHITECTURE,
