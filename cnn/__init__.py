@@ -7,8 +7,11 @@
 >>> history = trainer.fit(data.train, data.test, epochs=3)  # doctest: +SKIP
 """
 
-from cnn import data, layers, models, optim
+from cnn import callbacks, data, layers, models, optim
+from cnn.checkpoint import CheckpointError
 from cnn.environment import package_version
+from cnn.errors import NonFiniteLossError
+from cnn.fitting import Fit
 from cnn.layers import (
     AvgPool2d,
     BatchNorm1d,
@@ -31,7 +34,7 @@ from cnn.parameter import Parameter
 from cnn.scaling import Scaling
 from cnn.serialization import ModelFileError, load, save
 from cnn.summary import summarize
-from cnn.trainer import NonFiniteLossError, Trainer
+from cnn.trainer import Trainer
 
 __version__ = package_version()
 
@@ -40,10 +43,12 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchProgress",
+    "CheckpointError",
     "Conv2d",
     "Dropout",
     "EpochMetrics",
     "Evaluation",
+    "Fit",
     "Flatten",
     "GlobalAvgPool2d",
     "Layer",
@@ -60,6 +65,7 @@ __all__ = [
     "Sequential",
     "Softmax",
     "Trainer",
+    "callbacks",
     "data",
     "layers",
     "load",

@@ -11,8 +11,8 @@ import typer
 import kernels
 from cnn import data, models, optim, progress
 from cnn import summary as summaries
+from cnn.errors import NonFiniteLossError
 from cnn.experiment import FILES, Experiment, SettingError, Settings, option
-from cnn.trainer import NonFiniteLossError
 from kernels import dispatch
 
 # click's UsageError, the base of all complaints about a command line. New versions of typer carry

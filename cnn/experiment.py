@@ -123,7 +123,7 @@ class Experiment:
                 self.data.test,
                 epochs=self._epochs,
                 batch_size=self._batch_size,
-                observer=first_step,
+                callbacks=[first_step],
             )
         except kernels.ShapeError as error:
             raise SettingError(

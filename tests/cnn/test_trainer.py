@@ -86,7 +86,7 @@ def test_the_trainers_backend_is_used_and_left_again(monkeypatch: pytest.MonkeyP
 
 def test_history_is_what_was_seen() -> None:
     watcher = Recorder()
-    history = trainer().fit(stripes(9), stripes(5), epochs=2, batch_size=4, observer=watcher)
+    history = trainer().fit(stripes(9), stripes(5), epochs=2, batch_size=4, callbacks=[watcher])
     assert watcher.epochs == history
     assert [metrics["epoch"] for metrics in history] == [1, 2]
     assert [(seen.epoch, seen.batch) for seen in watcher.batches] == [
@@ -97,7 +97,7 @@ def test_history_is_what_was_seen() -> None:
     ]
     assert {(seen.epochs, seen.batches) for seen in watcher.batches} == {(2, 2)}
     for metrics, last in zip(history, watcher.batches[1::2], strict=True):
-        assert set(metrics) == set(cnn.EpochMetrics.__annotations__)
+        assert set(metrics) == cnn.EpochMetrics.__required_keys__
         assert metrics["train_loss"] == last.loss
         assert metrics["train_accuracy"] == last.accuracy
         assert metrics["images_per_second"] == last.images_per_second
@@ -266,7 +266,7 @@ def test_refused_trainers() -> None:
 def test_batches_of_one_train_where_there_is_no_batch_norm() -> None:
     model = cnn.Sequential(cnn.Flatten(), cnn.Linear(16, 3, rng=np.random.default_rng(0)))
     watcher = Recorder()
-    trainer(model).fit(stripes(3), stripes(3), epochs=1, batch_size=1, observer=watcher)
+    trainer(model).fit(stripes(3), stripes(3), epochs=1, batch_size=1, callbacks=[watcher])
     assert len(watcher.batches) == 3
 
 
