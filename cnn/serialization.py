@@ -58,7 +58,7 @@ def save(
     state = model.state_dict()
     about = {
         "architecture": asdict(model.architecture),
-        "scaling": None if scaling is None else asdict(scaling),
+        "scaling": None if scaling is None else scaling.as_json(),
         "class_names": None if names is None else list(names),
     }
     storage.write(path, state, about)

@@ -65,6 +65,12 @@ def test_a_loaded_model_keeps_what_it_knows_when_saved_again(file: Path, tmp_pat
     assert other.read_bytes() == file.read_bytes()
 
 
+def test_normalisation_comes_back(tmp_path: Path) -> None:
+    scaling = cnn.Scaling(255, mean=(0.1307,), std=(0.3081,))
+    cnn.save(trained(), tmp_path / "m", scaling=scaling)
+    assert cnn.load(tmp_path / "m").scaling == scaling
+
+
 def test_scaling_and_class_names_may_be_unknown(tmp_path: Path) -> None:
     cnn.save(trained(), tmp_path / "m")
     loaded = cnn.load(tmp_path / "m")
