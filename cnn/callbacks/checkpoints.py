@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from cnn.optim.base import positive
 from cnn.scaling import Scaling
 from cnn.serialization import save
 from kernels.ops import checks
+
+LOG = logging.getLogger(__name__)
 
 
 class Checkpoint(Observer):
@@ -73,8 +76,9 @@ class Checkpoint(Observer):
             self.save()
 
     def on_interrupt(self) -> None:
-        """Save."""
+        """Save, and say so."""
         self.save()
+        LOG.info("%s: saved, so that the training can be resumed", self.path)
 
     def on_end(self) -> None:
         """Let the save point that follows be used."""

@@ -32,6 +32,7 @@ __all__ = [
     "Step",
     "clip_grad_norm",
     "create",
+    "create_schedule",
 ]
 
 
@@ -45,3 +46,15 @@ def create(name: str, **kwargs: Any) -> Optimizer:
         fit.
     """
     return lookup("optimizer", OPTIMIZERS, name)(**kwargs)
+
+
+def create_schedule(name: str, **kwargs: Any) -> Schedule:
+    """Make the schedule of that name with its class's arguments.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such schedule (the message lists those there are) or an argument does not
+        fit.
+    """
+    return lookup("schedule", SCHEDULES, name)(**kwargs)
