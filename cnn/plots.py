@@ -53,7 +53,8 @@ def plot_predictions(
     Parameters
     ----------
     images : (N, C, H, W) array
-        The first nine are drawn (their first channel), or fewer if there are fewer.
+        The first nine are drawn, or fewer if there are fewer: three channels in colour, else the
+        first channel in grey.
     labels : (N,) array of integers
         True classes.
     probabilities : (N, K) array
@@ -78,7 +79,10 @@ def plot_predictions(
     for axes, image, label, distribution in shown:
         guess = int(distribution.argmax())
         right = guess == label
-        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
+        if len(image) == 3:
+            axes.imshow(image.transpose(1, 2, 0).clip(0, 1))
+        else:
+            axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(
             f"true {class_names[label]}, predicted {class_names[guess]}\n"
             f"{'' if right else 'wrong, '}{distribution[guess]:.1%} sure",

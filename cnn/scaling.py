@@ -58,11 +58,11 @@ class Scaling:
         return x
 
     def brightness(self, x: FloatArray) -> FloatArray:
-        """Return the pixels behind an input, divided but not normalised: what a picture shows."""
+        """Return the pixels behind an input, from 0 to 1: what a picture shows."""
         if self.mean is None or self.std is None:
             return x
         shown: FloatArray = x * _per_channel(self.std) + _per_channel(self.mean)
-        return shown
+        return shown.clip(0, 1)
 
     def as_json(self) -> dict[str, Any]:
         """Return the attributes that are set, ready for JSON."""

@@ -120,7 +120,8 @@ class BestModel(Observer):
     Raises
     ------
     ValueError
-        If the monitor is another one; when training starts, if there are no validation data.
+        If the monitor is another one; when training starts, if there are no validation data or
+        the model was not built by ``cnn.models``.
     """
 
     def __init__(
@@ -137,8 +138,10 @@ class BestModel(Observer):
         self._fit: Fit | None = None
 
     def on_start(self, fit: Fit) -> None:
-        """Refuse to select without validation data."""
+        """Refuse to select without validation data, or a model that cannot be saved."""
         need_validation("BestModel", fit.validation)
+        if fit.trainer.model.architecture is None:
+            raise ValueError("BestModel needs a model built by cnn.models, as cnn.save does")
         self._fit = fit
         remove_leftovers(self.path)
 

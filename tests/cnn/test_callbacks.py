@@ -165,6 +165,13 @@ def test_the_best_model_is_saved(tmp_path: Path) -> None:
     assert loaded.class_names == ("a", "b", "c")
 
 
+def test_the_best_model_must_be_one_that_can_be_saved(tmp_path: Path) -> None:
+    recorder = Recorder()
+    with pytest.raises(ValueError, match="BestModel needs a model built by"):
+        fit(BestModel(tmp_path / "best"), recorder)
+    assert recorder.told == []
+
+
 @pytest.mark.parametrize("make", [lambda path: EarlyStopping(), BestModel])
 def test_selection_needs_validation_data(make: Any, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="needs validation data to select by, but fit got none"):
