@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 from cnn.data.dataset import Dataset
 from cnn.data.idx_folder import idx_folder
@@ -10,12 +11,18 @@ from cnn.data.idx_folder import idx_folder
 CLASS_NAMES = tuple("0123456789")
 
 
-def mnist_subset() -> Dataset:
+def mnist_subset(folder: Traversable | None = None) -> Dataset:
     """Read 5,000 training and 1,000 test digits of 28×28 pixels.
+
+    Parameters
+    ----------
+    folder : importlib.resources.abc.Traversable, optional
+        A folder of the same four files (a ``pathlib.Path``, say) instead of the package's own.
 
     Raises
     ------
     DataError
-        If a file is missing or damaged.
+        If a file is missing, damaged or does not fit the others.
     """
-    return idx_folder(files("cnn.data") / "mnist-subset", "mnist-subset", CLASS_NAMES)
+    source = files("cnn.data") / "mnist-subset" if folder is None else folder
+    return idx_folder(source, "mnist-subset", CLASS_NAMES)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import cnn
-from cnn.data.idx_folder import idx_folder
+from cnn.data.mnist import mnist_subset
 
 SHA256 = {
     "t10k-images": "90147cd64d7780e427f656fc4f409a1af4a596f709f1a232112e16cec27607df",
@@ -240,5 +240,5 @@ def larger_images(folder: Path) -> None:
 def test_files_that_do_not_fit(folder: Path, damage: Callable[[Path], None], message: str) -> None:
     damage(folder)
     with pytest.raises(cnn.data.DataError, match=message) as caught:
-        idx_folder(folder, "digits", tuple("0123456789"))
+        mnist_subset(folder)
     assert "\n" not in str(caught.value)
