@@ -90,6 +90,11 @@ class Fit:
         """How many steps there will be in all."""
         return self.epochs * self.batches
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to train."""
+        return self.stopped or self.epoch > self.epochs
+
     def stop(self) -> None:
         """End the training after the step or epoch that is being told of."""
         self.stopped = True
@@ -105,13 +110,12 @@ class Fit:
             self._start(saved)
             self._save_point(interruption)
             try:
-                while self.epoch <= self.epochs and not self.stopped:
+                while not self.finished:
                     self._run_epoch(interruption)
             finally:
                 self.trainer.optimizer.lr = self.peak
             for callback in self.callbacks:
                 callback.on_end()
-            self._save_point(interruption)
         return self.history
 
     def _start(self, saved: Saved | None) -> None:

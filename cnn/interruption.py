@@ -26,7 +26,8 @@ class Interruption:
 def postponed() -> Iterator[Interruption]:
     """Note Ctrl-C instead of raising KeyboardInterrupt, so that a step is never half done.
 
-    Nothing is changed outside the main thread, or where the program handles SIGINT in its own way.
+    If nobody raised it by the end, it is raised then. Nothing is changed outside the main thread,
+    or where the program handles SIGINT in its own way.
     """
     interruption = Interruption()
     handled = (
@@ -41,3 +42,5 @@ def postponed() -> Iterator[Interruption]:
         yield interruption
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if interruption.requested:
+        raise KeyboardInterrupt

@@ -98,7 +98,11 @@ class Observer:
         """At a save point, when Ctrl-C is about to end the training."""
 
     def on_end(self) -> None:
-        """After the last epoch. Not after an error or Ctrl-C."""
+        """After the last epoch and its save point. Not after an error or Ctrl-C.
+
+        What happens here is no part of a checkpoint: it happens again when a finished training is
+        resumed.
+        """
 
     def state_dict(self) -> dict[str, AnyArray]:
         """Return what has to be saved to continue, as named arrays."""

@@ -80,10 +80,6 @@ class Checkpoint(Observer):
         self.save()
         LOG.info("%s: saved, so that the training can be resumed", self.path)
 
-    def on_end(self) -> None:
-        """Let the save point that follows be used."""
-        self._saved_at = None
-
     def save(self) -> None:
         """Save now.
 
@@ -97,7 +93,7 @@ class Checkpoint(Observer):
             self._saved_at, self._steps = monotonic(), 0
 
     def _due(self) -> bool:
-        if self._saved_at is None:
+        if self._saved_at is None or (self._fit is not None and self._fit.finished):
             return True
         if self.every_steps is not None and self._steps >= self.every_steps:
             return True

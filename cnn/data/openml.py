@@ -33,8 +33,6 @@ class Source:
     ----------
     data_id : int
         Its number there, which names one version.
-    megabytes : int
-        About how much is downloaded.
     train_images, test_images : int
         The first rows and the last rows.
     side : int
@@ -44,7 +42,6 @@ class Source:
     """
 
     data_id: int
-    megabytes: int
     class_names: tuple[str, ...]
     train_images: int = 60_000
     test_images: int = 10_000
@@ -52,10 +49,9 @@ class Source:
 
 
 SOURCES = {
-    "mnist": Source(554, 15, tuple("0123456789")),
+    "mnist": Source(554, tuple("0123456789")),
     "fashion-mnist": Source(
         40_996,
-        35,
         (
             *("T-shirt/top", "trouser", "pullover", "dress", "coat"),
             *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
@@ -100,8 +96,8 @@ def _fetched(name: str, source: Source, home: Path) -> tuple[AnyArray, AnyArray]
     from sklearn.datasets import fetch_openml
 
     LOG.info(
-        "%s: downloading about %d MB from OpenML to %s, once; then some minutes of unpacking",
-        *(name, source.megabytes, home),
+        "%s: downloading %d images from OpenML to %s, once; unpacking them takes a while",
+        *(name, source.train_images + source.test_images, home),
     )
     try:
         with _limited_silence(), _warnings_logged():

@@ -59,7 +59,7 @@ def test_what_callbacks_are_told_and_when() -> None:
     fit(recorder)
     assert recorder.told == [
         *("start", "save", "batch 1.1", "save", "batch 1.2", "save", "epoch 1", "save"),
-        *("batch 2.1", "save", "batch 2.2", "save", "epoch 2", "save", "end", "save"),
+        *("batch 2.1", "save", "batch 2.2", "save", "epoch 2", "save", "end"),
     ]
 
 
@@ -91,11 +91,11 @@ class StopAt(cnn.Observer):
 def test_a_callback_may_stop_the_training() -> None:
     recorder = Recorder()
     fit(StopAt(batch=1), recorder, epochs=5)
-    assert recorder.told[-4:] == ["batch 2.1", "save", "end", "save"]
+    assert recorder.told[-3:] == ["batch 2.1", "save", "end"]
     assert len(recorder.history) == 1
     recorder = Recorder()
     fit(StopAt(epoch=2), recorder, epochs=5)
-    assert recorder.told[-4:] == ["epoch 2", "save", "end", "save"]
+    assert recorder.told[-3:] == ["epoch 2", "save", "end"]
     assert len(recorder.history) == 2
 
 

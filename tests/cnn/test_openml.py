@@ -133,7 +133,7 @@ def stub(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stub]:
     ):
         monkeypatch.setattr(f"{client}.{name}", f"{server.url}/api/v1/json/data/{path}")
     monkeypatch.setattr(f"{client}.time.sleep", lambda seconds: None)  # between its attempts
-    source = openml.Source(DATA_ID, 15, DIGITS, TRAIN, TEST, SIDE)
+    source = openml.Source(DATA_ID, DIGITS, TRAIN, TEST, SIDE)
     monkeypatch.setitem(openml.SOURCES, "mnist", source)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -148,7 +148,7 @@ def test_download_and_cache(stub: Stub, home: Path, caplog: pytest.LogCaptureFix
     with caplog.at_level(logging.INFO, "cnn"):
         data = cnn.data.load("mnist")
     (note,) = caplog.messages
-    assert note.startswith(f"mnist: downloading about 15 MB from OpenML to {home}, once")
+    assert note.startswith(f"mnist: downloading {TRAIN + TEST} images from OpenML to {home}, once")
     assert data.name == "mnist"
     assert data.class_names == DIGITS
     assert data.input_shape == (1, SIDE, SIDE)

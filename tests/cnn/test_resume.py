@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 import cnn
 from cnn import optim
 from cnn.callbacks import Checkpoint, EarlyStopping
+from cnn.callbacks.selection import best_epoch
 from tests.cnn.runs import Halt, Noise, Run, assert_same, noisy_net, same_arrays, timeless
 from tests.cnn.toys import small_net, stripes
 
@@ -115,6 +116,28 @@ def test_more_epochs_may_follow_where_the_schedule_does_not_mind(path: Path) -> 
     whole = Run(path, epochs=5)()
     Run(path, epochs=3)()
     assert_same(whole, Run(path, epochs=5)(resume=True))
+
+
+def test_more_epochs_follow_the_last_one_not_the_best(path: Path) -> None:
+    def stopping() -> list[cnn.Observer]:
+        return [EarlyStopping(100, "validation_accuracy")]
+
+    whole = Run(path, epochs=8, callbacks=stopping)()
+    shorter, history = Run(path, epochs=6, callbacks=stopping)()
+    assert best_epoch(history, "validation_accuracy") < 6  # whose weights the model has now
+    assert_same(whole, Run(path, epochs=8, callbacks=stopping)(resume=True))
+    assert_same((shorter, history), Run(path, epochs=6, callbacks=stopping)())
+
+
+class PressCtrlCAtTheEnd(cnn.Observer):
+    def on_end(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_after_the_last_step_is_not_lost(path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        Run(path, callbacks=lambda: [PressCtrlCAtTheEnd()])()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_learning_rate_is_left_as_it_was(path: Path) -> None:
