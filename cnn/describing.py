@@ -52,7 +52,7 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
 
 
 def fingerprint(data: Labelled) -> dict[str, Any]:
-    """Describe data by their shape and a checksum (a second for a gigabyte or two)."""
+    """Describe data by their shape and a checksum."""
     x, y = data
     checksum = 0
     for start in range(0, len(x), 1024):  # so that no copy of all is made for odd layouts
