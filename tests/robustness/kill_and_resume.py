@@ -28,6 +28,8 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 BEFORE_TRAINING = 0.15
 """Share of the kills that may come before the training has begun."""
+SPAN = 0.6
+"""A kill comes within this share of the time that a whole training takes, its results included."""
 
 OPTIONS = [
     *("train", "--dataset", "images.npz", "--normalize", "--shift", "1", "--rotation", "10"),
@@ -123,14 +125,12 @@ def kill_and_resume(kills: int, seed: int, backend: str, folder: Path, shown: bo
     wait_for(start(folder, "whole", backend))
     expected, tally, draw = results(folder / "whole"), Tally(), random.Random(seed)
     out = folder / "killed"
-    seconds = sum(
-        epoch["seconds"]
-        for epoch in json.loads((folder / "whole" / "metrics.json").read_text())["epochs"]
-    )
+    metrics = json.loads((folder / "whole" / "metrics.json").read_text())
+    span = SPAN * (metrics["seconds_total"] - metrics["seconds_to_first_step"])
     while True:
         process = start(folder, out.name, backend)
         if tally.kills < kills:
-            in_training = kill_at_random(process, out / "checkpoint.safetensors", draw, seconds)
+            in_training = kill_at_random(process, out / "checkpoint.safetensors", draw, span)
             if in_training is not None:
                 tally.kills += 1
                 tally.kills_in_training += in_training
