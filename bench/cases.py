@@ -157,7 +157,7 @@ OTHERS = (
     BatchNormCase("mobilenet-bn32-b8", (8, 32, 112, 112)),
 )
 
-GROWING_BATCHES = tuple(_mnist_cnn(N, (TRAINING_STEP,)) for N in (12, 48, 192))
+GROWING_BATCHES = tuple(_mnist_cnn(N, (TRAINING_STEP,)) for N in (8, 24, 72))
 GROWING_IMAGES = tuple(
     ConvCase(f"growth-{size}x{size}-b8", 8, 16, size, size, 32, 3, 3, padding=1)
     for size in (16, 32, 64, 128)

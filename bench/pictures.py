@@ -25,6 +25,14 @@ COLOURS = {
     "torch.compile channels_last": "#56B4E9",
     "onnxruntime": "#222222",
 }
+GROUPS = {
+    "numba": (("numba",), COLOURS["numba"]),
+    "PyTorch, the best of its layouts, eager or compiled": (
+        (*contestants.TORCH, *contestants.TORCH_COMPILE),
+        COLOURS["torch"],
+    ),
+    "ONNX Runtime": ((contestants.ONNX_RUNTIME,), COLOURS["onnxruntime"]),
+}
 MARKERS = dict(zip(COLOURS, "osxD^v<P", strict=True))
 DPI = 130
 CAPTION_WIDTH = 130
@@ -49,26 +57,19 @@ def draw(run: Run, folder: Path) -> list[tuple[str, str]]:
 
 
 def speedups(run: Run) -> Figure:
-    """Draw how many times as fast as numpy the others are; naive, at a thousandth, is left out."""
+    """Draw how many times as fast as numpy are numba, PyTorch at its best, and ONNX Runtime."""
     items = [item for item in run.items() if run.row(item, "numpy")]
-    names = _compared(run)
-    figure = _figure(8.5, 1.6 + 0.24 * len(items) + 0.03 * len(items) * len(names))
+    figure = _figure(8.5, 1.6 + 0.23 * len(items))
     axes = figure.subplots()
-    height = 0.8 / max(1, len(names))
-    for number, name in enumerate(names):
-        speeds = [run.speed(item, name, "numpy") for item in items]
-        places = [
-            (place + (number - (len(names) - 1) / 2) * height, speed.value)
-            for place, speed in enumerate(speeds)
-            if speed
-        ]
-        axes.barh(
-            [place for place, _ in places],
-            [value for _, value in places],
-            height,
-            color=COLOURS[name],
-            label=name,
-        )
+    labelled = set()
+    for place, item in enumerate(items):
+        speeds = [(group, speed) for group in GROUPS if (speed := _best_speed(run, item, group))]
+        height = 0.8 / max(1, len(speeds))
+        for number, (group, speed) in enumerate(speeds):
+            offset = (number - (len(speeds) - 1) / 2) * height
+            label = None if group in labelled else group
+            axes.barh(place + offset, speed, height, color=GROUPS[group][1], label=label)
+            labelled.add(group)
     axes.axvline(1, color=COLOURS["numpy"], linewidth=2, label="numpy = 1")
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis)
@@ -76,8 +77,13 @@ def speedups(run: Run) -> Figure:
     axes.set_ylim(len(items) - 0.5, -0.5)
     axes.set_xlabel("times as fast as the numpy backend (logarithmic; longer is faster)")
     axes.grid(axis="x", alpha=0.3)
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return _captioned(figure, run)
+
+
+def _best_speed(run: Run, item: Item, group: str) -> float | None:
+    speeds = [run.speed(item, name, "numpy") for name in GROUPS[group][0]]
+    return max((speed.value for speed in speeds if speed), default=None)
 
 
 def roofline(run: Run) -> Figure:
@@ -184,11 +190,9 @@ def _draw_threads(axes: Axes, run: Run, names: Sequence[str]) -> None:
     axes.legend(frameon=False, fontsize=7)
 
 
-def _compared(run: Run) -> list[str]:
-    """Return the contestants, naive aside, that share an item with numpy."""
-    items = [item for item in run.items() if run.row(item, "numpy")]
-    names = [name for name in COLOURS if name not in ("numpy", "naive")]
-    return [name for name in names if any(run.row(item, name) for item in items)]
+def _compared(run: Run) -> bool:
+    """Tell whether anyone is there to be compared with numpy."""
+    return any(_best_speed(run, item, group) for item in run.items() for group in GROUPS)
 
 
 def _points(run: Run, name: str) -> list[tuple[float, float]]:

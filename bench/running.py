@@ -50,17 +50,16 @@ class Plan:
     whole: bool = True
     """Also thread scaling, growth with size, and training runs: everything a report shows."""
 
-    def order(self, generation: int) -> list[Item]:
-        """Return the items of a generation; growth with size belongs to the first."""
-        growing = selection.GROWING if self.whole and generation == 0 else ()
-        return list(dict.fromkeys([*self.items, *growing]))
+    def order(self) -> list[Item]:
+        """Return the items in the order in which they are run."""
+        return list(dict.fromkeys([*self.items, *(selection.GROWING if self.whole else ())]))
 
     def entrants(self, generation: int) -> dict[Entrant, list[Item]]:
         """Return who takes part in a generation, and in which items."""
         names = [
             name for name in self.names if generation < FEW_GENERATIONS.get(name, self.generations)
         ]
-        order = self.order(generation)
+        order = self.order()
         entrants = {Entrant(name, self.threads): selection.taken_by(name, order) for name in names}
         if self.whole:
             scaling = [item for item in self.items if item[0] in cases.THREAD_SCALING]
@@ -107,7 +106,7 @@ def run(plan: Plan, progress: Progress) -> Run:
         progress("the limits of this machine", 0, total)
         before = roofline.measure_apart(plan.threads, folder)
         progress("the expected results", 0, total)
-        for case_id, pass_name in plan.order(0):
+        for case_id, pass_name in plan.order():
             reference.prepare(selection.case(case_id), pass_name, folder)
         training_runs = {}
         if plan.whole:
@@ -115,8 +114,8 @@ def run(plan: Plan, progress: Progress) -> Run:
             training_runs = training_run.measure_all(list(plan.names), plan.threads, folder)
         for generation in range(plan.generations):
             began = time.perf_counter()
-            entrants, order = plan.entrants(generation), plan.order(generation)
-            found.add(*turns.compete(entrants, order, plan.rounds, folder, on_turn))
+            entrants = plan.entrants(generation)
+            found.add(*turns.compete(entrants, plan.order(), plan.rounds, folder, on_turn))
             if 2 * time.perf_counter() - began - clock > plan.seconds:  # the next one's end
                 break
         progress("the limits of this machine", done, total)

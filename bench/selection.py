@@ -67,5 +67,10 @@ def items(
 
 
 def taken_by(contestant: str, chosen: Sequence[Item]) -> list[Item]:
-    """Return those that a contestant can do."""
-    return [item for item in chosen if contestants.takes(contestant, case(item[0]), item[1])]
+    """Return those that a contestant can do; growth is for those that do everything."""
+    return [
+        item
+        for item in chosen
+        if contestants.takes(contestant, case(item[0]), item[1])
+        and (contestant in contestants.EAGER or item not in GROWING)
+    ]

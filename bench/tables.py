@@ -20,7 +20,7 @@ from bench.scaling import growth_lines, thread_lines
 from bench.selection import case
 from bench.turns import Item
 
-OURS = "numba"
+OURS, BEST_PEER = "numba", "best peer"
 ALIGN_LEFT, ALIGN_RIGHT = "---", "---:"
 DISTURBED = "~"
 
@@ -79,15 +79,15 @@ def conditions(run: Run) -> str:
 def summary(run: Run) -> list[str]:
     """Return a table with a row for each kind of case: geometric means of numba's speed."""
     others = [name for name in ("numpy", "naive") if any(r.contestant == name for r in run.rows)]
-    columns = [*others, *(["the best peer"] if _peers(run) else [])]
+    columns = [*others, *([BEST_PEER] if _peers(run) else [])]
     rows = []
     for title, kinds in KINDS.items():
         items = [item for item in run.items() if isinstance(case(item[0]), kinds)]
         cells = [_mean_speed(run, items, column) for column in columns]
         if any(cell != "" for cell in cells):
             rows.append([title, *cells])
-    heads = [f"numba is so many times as fast as {name}" for name in columns]
-    return table(["geometric mean over passes of", *heads], rows)
+    heads = [f"× {name}" for name in columns]
+    return table(["numba's speed, geometric mean (passes)", *heads], rows)
 
 
 def every_row(run: Run) -> list[str]:
@@ -201,7 +201,7 @@ def _refusals(run: Run) -> list[str]:
 def _mean_speed(run: Run, items: Sequence[Item], column: str) -> str:
     ratios = []
     for item in items:
-        other = run.best_peer(item) if column == "the best peer" else column
+        other = run.best_peer(item) if column == BEST_PEER else column
         speed = run.speed(item, OURS, other) if other else None
         if speed:
             ratios.append(speed.value)

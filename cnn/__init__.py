@@ -7,18 +7,25 @@
 >>> history = trainer.fit(data.train, data.test, epochs=3)  # doctest: +SKIP
 """
 
-from cnn import data, layers, models, optim
+from cnn import callbacks, data, layers, models, optim
+from cnn.checkpoint import CheckpointError
 from cnn.environment import package_version
+from cnn.errors import NonFiniteLossError
+from cnn.fitting import Fit
 from cnn.layers import (
     AvgPool2d,
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
+    Dropout,
     Flatten,
+    GlobalAvgPool2d,
     Layer,
     Linear,
     MaxPool2d,
+    PaddedShortcut,
     ReLU,
+    Residual,
     Sequential,
     Softmax,
 )
@@ -26,7 +33,8 @@ from cnn.monitoring import BatchProgress, EpochMetrics, Evaluation, Observer
 from cnn.parameter import Parameter
 from cnn.scaling import Scaling
 from cnn.serialization import ModelFileError, load, save
-from cnn.trainer import NonFiniteLossError, Trainer
+from cnn.summary import summarize
+from cnn.trainer import Trainer
 
 __version__ = package_version()
 
@@ -35,26 +43,34 @@ __all__ = [
     "BatchNorm1d",
     "BatchNorm2d",
     "BatchProgress",
+    "CheckpointError",
     "Conv2d",
+    "Dropout",
     "EpochMetrics",
     "Evaluation",
+    "Fit",
     "Flatten",
+    "GlobalAvgPool2d",
     "Layer",
     "Linear",
     "MaxPool2d",
     "ModelFileError",
     "NonFiniteLossError",
     "Observer",
+    "PaddedShortcut",
     "Parameter",
     "ReLU",
+    "Residual",
     "Scaling",
     "Sequential",
     "Softmax",
     "Trainer",
+    "callbacks",
     "data",
     "layers",
     "load",
     "models",
     "optim",
     "save",
+    "summarize",
 ]

@@ -17,10 +17,14 @@ def mini_batches(order: IntArray, batch_size: int) -> list[IntArray]:
     A last batch of a single image is joined to the one before it, since batch-norm cannot take
     statistics of one value.
     """
-    starts = list(range(0, len(order), batch_size))
-    if 1 < batch_size < len(order) and len(order) % batch_size == 1:
-        starts.pop()
-    return np.split(order, starts[1:])
+    count = batch_count(len(order), batch_size)
+    return np.split(order, [batch_size * batch for batch in range(1, count)])
+
+
+def batch_count(images: int, batch_size: int) -> int:
+    """Return how many mini-batches :func:`mini_batches` makes."""
+    lonely = 1 < batch_size < images and images % batch_size == 1
+    return -(-images // batch_size) - lonely
 
 
 def check_labelled(name: str, data: Any, least: int) -> tuple[FloatArray, IntArray]:

@@ -2,66 +2,72 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import kernels
-from cnn import data, environment, models, optim
-from cnn.files import replacing
+from cnn import callbacks, data, environment, models, results
+from cnn.batches import batch_count
+from cnn.files import remove_leftovers
 from cnn.monitoring import BatchProgress, EpochMetrics, Observer
-from cnn.serialization import save
-from cnn.trainer import Trainer
-from kernels.ops import checks
-
-MODEL, METRICS, GRAPH, PREDICTIONS = FILES = (
-    "model.safetensors",
-    "metrics.json",
-    "model_graph.png",
-    "pred.png",
+from cnn.registry import lookup
+from cnn.settings import (
+    SettingError,
+    Settings,
+    count,
+    how_often,
+    optimizer_of,
+    option,
+    schedule_of,
 )
+from cnn.trainer import Trainer
+from kernels import dispatch
 
-
-class SettingError(ValueError):
-    """A setting cannot be used; the message starts with its option's name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What ``python -m cnn train`` can be told."""
-
-    backend: str | None = None
-    dataset: str = "mnist-subset"
-    model: str = "mnist_cnn"
-    epochs: int = 3
-    batch_size: int = 32
-    lr: float = 0.01
-    optimizer: str = "sgd"
-    seed: int = 0
-    threads: int | None = None
-    out: str = "runs/latest"
+LOG = logging.getLogger(__name__)
+CHECKPOINT, OLD_CHECKPOINT = "checkpoint.safetensors", "checkpoint.old.safetensors"
+BEST = "best.safetensors"
+FILES = (results.MODEL, results.METRICS, results.GRAPH, results.PREDICTIONS, CHECKPOINT)
+LOGS: dict[str, Callable[[Path], Observer]] = {
+    "csv": lambda folder: callbacks.CSVLog(folder / "log.csv"),
+    "jsonl": lambda folder: callbacks.JSONLinesLog(folder / "log.jsonl"),
+    "tensorboard": lambda folder: callbacks.TensorBoard(folder / "tensorboard"),
+}
 
 
 class FirstStep(Observer):
-    """Passes everything on, and notes when the first step was done."""
+    """Notes when the first step was done."""
 
-    def __init__(self, observer: Observer) -> None:
-        self._observer = observer
+    def __init__(self) -> None:
         self.seconds: float | None = None
 
     def on_batch(self, progress: BatchProgress) -> None:
         """Note the time, if this is the first step."""
         if self.seconds is None:
             self.seconds = environment.process_seconds()
-        self._observer.on_batch(progress)
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
-        """Pass it on."""
-        self._observer.on_epoch(metrics)
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes
+    ----------
+    history : list of EpochMetrics
+        All epochs.
+    epoch : int
+        The one whose weights the model has: the last, or the best if that was restored.
+    """
+
+    history: list[EpochMetrics]
+    epoch: int
+
+    @property
+    def test_accuracy(self) -> float:
+        """Of the model."""
+        return self.history[self.epoch - 1]["test_accuracy"]
 
 
 class Experiment:
@@ -80,42 +86,63 @@ class Experiment:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._epochs = _count("--epochs", settings.epochs, 1)
-        self._batch_size = _count("--batch-size", settings.batch_size, 1)
-        seed = _count("--seed", settings.seed, 0)
+        self._epochs = count("--epochs", settings.epochs, 1)
+        self._batch_size = count("--batch-size", settings.batch_size, 1)
+        seed = count("--seed", settings.seed, 0)
         if settings.threads is not None:
-            with _option("--threads"):
+            with option("--threads"):
                 kernels.set_num_threads(settings.threads)
-        with _option("--optimizer, --lr"):
-            optimizer = optim.create(settings.optimizer, lr=settings.lr)
-        with _option("--dataset"):
-            self.data = data.load(settings.dataset)
-        with _option("--model"):
-            model = models.create(
-                settings.model,
+        with option("--backend"):
+            backend = dispatch.chosen_name(settings.backend)
+        with option("--model"):
+            make_model = lookup("model", models.MODELS, settings.model)
+        optimizer = optimizer_of(settings)
+        with option("--shift, --rotation"):
+            augment = data.Augmentation(settings.shift, settings.rotation, seed=seed)
+        self._augment = augment if augment.shift or augment.rotation else None
+        self._stopping = _early_stopping(settings)
+        how_often(settings.checkpoint_every)
+        self.data = _load(settings, seed)
+        with option("--model"):
+            model = make_model(
                 input_shape=self.data.input_shape,
                 num_classes=len(self.data.class_names),
                 seed=seed,
             )
-        with _option("--backend"):
-            self.trainer = Trainer(model, optimizer=optimizer, backend=settings.backend, seed=seed)
-        with _option("--out"):  # last, so that nothing is made for a run that cannot be
-            self.folder = _writable_folder(Path(settings.out))
+        steps = self._epochs * batch_count(len(self.data.train.y), self._batch_size)
+        schedule = schedule_of(settings, steps)
+        with option("--clip-norm"):
+            self.trainer = Trainer(
+                model,
+                optimizer=optimizer,
+                schedule=schedule,
+                clip_norm=settings.clip_norm,
+                backend=backend,
+                seed=seed,
+            )
+        with option("--log"):
+            folder = Path(settings.out)
+            self._logs = [lookup("log", LOGS, name)(folder) for name in settings.log]
+        with option("--out"):  # last, so that nothing is made for a run that cannot be
+            self.folder = _writable_folder(folder)
 
-    def run(self, observer: Observer) -> list[EpochMetrics]:
-        """Train, test, and write the four files.
+    def run(self, shown: Observer) -> Outcome:
+        """Train, test, and write the files.
 
         Raises
         ------
         SettingError
             If the model, the data and the batch size do not fit together.
         cnn.NonFiniteLossError
-            If training diverges; nothing is written then.
+            If training diverges; no results are written then.
+        cnn.CheckpointError
+            If the checkpoint to resume from is damaged or of another run.
         OSError
             If a file cannot be written after all.
         """
-        first_step = FirstStep(observer)
-        train = self.data.train
+        first_step = FirstStep()
+        train, checkpoint = self.data.train, self.folder / CHECKPOINT
+        self._tidy(checkpoint)
         try:
             warm_up = self.trainer.warm_up(train.x[:2], train.y[:2])
             history = self.trainer.fit(
@@ -123,81 +150,66 @@ class Experiment:
                 self.data.test,
                 epochs=self._epochs,
                 batch_size=self._batch_size,
-                observer=first_step,
+                validation=self.data.validation,
+                augment=self._augment,
+                callbacks=[shown, first_step, *self._callbacks()],
+                resume_from=checkpoint if self.settings.resume else None,
             )
         except kernels.ShapeError as error:
             raise SettingError(
                 f"--model, --dataset and --batch-size do not fit together: {error}"
             ) from error
-        self._save_model()
-        self._save_metrics(history, warm_up, first_step.seconds)
-        self._draw(history)
-        return history
-
-    def _save_model(self) -> None:
-        save(
-            self.trainer.model,
-            self.folder / MODEL,
-            scaling=self.data.scaling,
-            class_names=self.data.class_names,
-        )
-
-    def _draw(self, history: list[EpochMetrics]) -> None:
-        from cnn import plots  # matplotlib would delay the first step
-
-        settings = self.settings
-        plots.plot_history(
+        outcome = Outcome(history, self._stopping.best_epoch if self._stopping else len(history))
+        written = (self.trainer, self.data)
+        results.save_model(*written, self.folder)
+        results.save_metrics(
+            self.settings,
+            *written,
             history,
-            self.folder / GRAPH,
-            title=f"{settings.model} on {settings.dataset}, {self.trainer.backend} backend",
+            self.folder,
+            model_epoch=outcome.epoch,
+            seconds_to_compile_or_load=warm_up,
+            seconds_to_first_step=first_step.seconds,
         )
-        shown = plots.GRID**2
-        x, y = self.data.test.x[:shown], self.data.test.y[:shown]
-        with kernels.use_backend(self.trainer.backend):
-            probabilities = self.trainer.model.predict_proba(x)
-        plots.plot_predictions(
-            x, y, probabilities, self.data.class_names, self.folder / PREDICTIONS
-        )
+        results.draw(self.settings, *written, history, self.folder)
+        return outcome
 
-    def _save_metrics(
-        self, history: list[EpochMetrics], warm_up: float, first_step: float | None
-    ) -> None:
-        metrics: dict[str, Any] = {
-            "settings": asdict(self.settings)
-            | {"backend": self.trainer.backend, "threads": kernels.get_num_threads()},
-            "versions": environment.versions(),
-            "machine": environment.machine(),
-            "dataset": {
-                "name": self.data.name,
-                "train_images": len(self.data.train.x),
-                "test_images": len(self.data.test.x),
-                "input_shape": self.data.input_shape,
-                "class_names": self.data.class_names,
-                "scaling": asdict(self.data.scaling),
-            },
-            "seconds_to_compile_or_load": warm_up,
-            "seconds_to_first_step": first_step,
-            "seconds_total": environment.process_seconds(),
-            "epochs": history,
-        }
-        with replacing(self.folder / METRICS) as temporary:
-            temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    def _callbacks(self) -> list[Observer]:
+        chosen: list[Observer] = [*self._logs]
+        if self.data.validation is not None:
+            scaling, names = self.data.scaling, self.data.class_names
+            best = callbacks.BestModel(self.folder / BEST, scaling=scaling, class_names=names)
+            chosen.append(best)
+        if self._stopping is not None:
+            chosen.append(self._stopping)
+        often = how_often(self.settings.checkpoint_every)
+        return [*chosen, callbacks.Checkpoint(self.folder / CHECKPOINT, **often)]
+
+    def _tidy(self, checkpoint: Path) -> None:
+        """Remove what killed runs left half written; keep an earlier run's checkpoint once."""
+        for name in FILES:
+            remove_leftovers(self.folder / name)
+        if checkpoint.exists() and not self.settings.resume:
+            checkpoint.replace(self.folder / OLD_CHECKPOINT)
+            LOG.info("%s: an earlier run's, kept as %s", checkpoint, OLD_CHECKPOINT)
 
 
-@contextmanager
-def _option(name: str) -> Iterator[None]:
-    """Name the option in what goes wrong with its value."""
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise SettingError(f"{name}: {error}") from error
+def _early_stopping(settings: Settings) -> callbacks.EarlyStopping | None:
+    if settings.early_stopping is None:
+        return None
+    with option("--early-stopping"):
+        if not settings.validation:
+            raise ValueError("needs images to select by: give --validation, 0.1 say")
+        return callbacks.EarlyStopping(settings.early_stopping)
 
 
-def _count(name: str, value: int, least: int) -> int:
-    try:
-        return checks.integer(name, value, least)
-    except (ValueError, TypeError) as error:
-        raise SettingError(str(error)) from error
+def _load(settings: Settings, seed: int) -> data.Dataset:
+    with option("--dataset"):
+        loaded = data.load(settings.dataset)
+    if settings.validation:
+        with option("--validation"):
+            loaded = loaded.with_validation(settings.validation, seed)
+    return loaded.normalized() if settings.normalize else loaded
 
 
 def _writable_folder(folder: Path) -> Path:
@@ -210,7 +222,7 @@ def _writable_folder(folder: Path) -> Path:
         raise ValueError(
             f"{folder} must be a folder that can be written to ({error.strerror})"
         ) from error
-    for name in FILES:
+    for name in (*FILES, BEST, OLD_CHECKPOINT):
         if (folder / name).is_dir():
             raise ValueError(f"{folder / name} must be a file or not there, but it is a folder")
     return folder

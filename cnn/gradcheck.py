@@ -22,11 +22,15 @@ from cnn.layers import (
     BatchNorm1d,
     BatchNorm2d,
     Conv2d,
+    Dropout,
     Flatten,
+    GlobalAvgPool2d,
     Layer,
     Linear,
     MaxPool2d,
+    PaddedShortcut,
     ReLU,
+    Residual,
     Softmax,
 )
 from kernels import dispatch
@@ -94,6 +98,15 @@ def subjects(seed: int) -> Iterator[Subject]:
         ("Softmax", Softmax(), (5, 7)),
         ("Flatten", Flatten(), image),
         ("Linear", Linear(7, 6, **f64), (5, 7)),
+        ("GlobalAvgPool2d", GlobalAvgPool2d(), image),
+        ("Dropout", Dropout(0.4, rng=seed), image),
+        ("PaddedShortcut", PaddedShortcut(4, 6, 2), image),
+        ("Residual", Residual(Conv2d(4, 4, 3, padding=1, **f64)), image),
+        (
+            "Residual, padded",
+            Residual(Conv2d(4, 6, 3, 2, 1, **f64), PaddedShortcut(4, 6, 2)),
+            image,
+        ),
     ]
     for name, layer, shape in layers:
         x = rng.standard_normal(shape)
@@ -197,7 +210,7 @@ def _arrays(subject: Subject) -> dict[str, FloatArray]:
 
 def _gradients(subject: Subject) -> dict[str, FloatArray]:
     """Return the gradient of each array from one forward and one backward pass."""
-    _, grad_y = subject.loss(subject.model.forward(subject.x, training=True))
+    _, grad_y = subject.loss(_forward(subject))
     gradients = {"input": subject.model.backward(grad_y)}
     for name, parameter in subject.model.named_parameters().items():
         if parameter.grad is None:
@@ -232,7 +245,14 @@ def _shifted_loss(subject: Subject, array: FloatArray, shift: FloatArray) -> flo
 
 
 def _loss(subject: Subject) -> float:
-    return subject.loss(subject.model.forward(subject.x, training=True))[0]
+    return subject.loss(_forward(subject))[0]
+
+
+def _forward(subject: Subject) -> FloatArray:
+    """Run the model in training mode, with the same random draws each time."""
+    for generator in subject.model.named_generators().values():
+        generator.bit_generator.state = np.random.default_rng(0).bit_generator.state
+    return subject.model.forward(subject.x, training=True)
 
 
 def _largest(difference: FloatArray) -> float:

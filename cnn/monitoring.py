@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from cnn.arrays import AnyArray
+
+if TYPE_CHECKING:
+    from cnn.fitting import Fit
 
 
 class Evaluation(TypedDict):
@@ -13,7 +19,14 @@ class Evaluation(TypedDict):
     accuracy: float
 
 
-class EpochMetrics(TypedDict):
+class ValidationMetrics(TypedDict, total=False):
+    """What an epoch has more where there are validation data."""
+
+    validation_loss: float
+    validation_accuracy: float
+
+
+class EpochMetrics(ValidationMetrics):
     """One epoch. Training figures are running means over its mini-batches, weighted by size.
 
     ``seconds`` is the time of the training steps alone, without the test and the observer.
@@ -52,13 +65,57 @@ class BatchProgress:
 
 
 class Observer:
-    """Is told what :meth:`cnn.Trainer.fit` does. Override what you want to hear of."""
+    """Is told what :meth:`cnn.Trainer.fit` does. Override what you want to hear of.
+
+    The methods are called in the order of the list of callbacks. An exception raised in one ends
+    the training. What an observer remembers between epochs and what the training depends on
+    belongs into :meth:`state_dict`, so that checkpoints have it.
+    """
+
+    def on_start(self, fit: Fit) -> None:
+        """Before the first step, and before the first one after a resume.
+
+        Parameters
+        ----------
+        fit : Fit
+            The training: its ``trainer`` (with the ``model``), its ``history``, and
+            ``fit.stop()``, which ends it after the step or epoch that is being told of.
+        """
 
     def on_batch(self, progress: BatchProgress) -> None:
         """After each training step."""
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """After each epoch, its test included."""
+
+    def on_save_point(self) -> None:
+        """After the start, each step and each epoch, when all observers have been told of it.
+
+        What the training holds at this moment can be saved and continued.
+        """
+
+    def on_interrupt(self) -> None:
+        """At a save point, when Ctrl-C is about to end the training."""
+
+    def on_end(self) -> None:
+        """After the last epoch and its save point. Not after an error or Ctrl-C.
+
+        What happens here is no part of a checkpoint: it happens again when a finished training is
+        resumed.
+        """
+
+    def state_dict(self) -> dict[str, AnyArray]:
+        """Return what has to be saved to continue, as named arrays."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take back what :meth:`state_dict` returned; called after :meth:`on_start`.
+
+        Raises
+        ------
+        ValueError
+            If it cannot be continued from that.
+        """
 
 
 @dataclass(slots=True)

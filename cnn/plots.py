@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from cnn.arrays import FloatArray, IntArray
 from cnn.files import replacing
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-BLUE, ORANGE, RED, INK = "#0072B2", "#E69F00", "#D55E00", "#222222"
+BLUE, ORANGE, GREEN, RED, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222"
 GRID = 3
 DPI = 150
 
@@ -33,22 +33,9 @@ def plot_history(
 
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
-    epochs = [metrics["epoch"] for metrics in history]
-    _curves(
-        losses,
-        "loss (mean cross-entropy)",
-        epochs,
-        [metrics["train_loss"] for metrics in history],
-        [metrics["test_loss"] for metrics in history],
-    )
+    _curves(losses, "loss (mean cross-entropy)", history, "loss", 1)
     losses.set_ylim(bottom=0)
-    _curves(
-        accuracies,
-        "accuracy (%)",
-        epochs,
-        [100 * metrics["train_accuracy"] for metrics in history],
-        [100 * metrics["test_accuracy"] for metrics in history],
-    )
+    _curves(accuracies, "accuracy (%)", history, "accuracy", 100)
     last = history[-1]["test_accuracy"]
     figure.suptitle(f"{title}: {last:.1%} of the test images right", color=INK)
     _save(figure, path)
@@ -66,7 +53,8 @@ def plot_predictions(
     Parameters
     ----------
     images : (N, C, H, W) array
-        The first nine are drawn (their first channel), or fewer if there are fewer.
+        The first nine are drawn, or fewer if there are fewer: three channels in colour, else the
+        first channel in grey.
     labels : (N,) array of integers
         True classes.
     probabilities : (N, K) array
@@ -91,7 +79,10 @@ def plot_predictions(
     for axes, image, label, distribution in shown:
         guess = int(distribution.argmax())
         right = guess == label
-        axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
+        if len(image) == 3:
+            axes.imshow(image.transpose(1, 2, 0).clip(0, 1))
+        else:
+            axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(
             f"true {class_names[label]}, predicted {class_names[guess]}\n"
             f"{'' if right else 'wrong, '}{distribution[guess]:.1%} sure",
@@ -104,14 +95,24 @@ def plot_predictions(
 
 
 def _curves(
-    axes: Axes, what: str, epochs: list[int], train: list[float], test: list[float]
+    axes: Axes, label: str, history: Sequence[EpochMetrics], figure: str, factor: float
 ) -> None:
+    """Draw one figure of all parts of the data that the history has."""
     from matplotlib.ticker import MaxNLocator
 
-    axes.plot(epochs, train, color=BLUE, marker="o", label="training (running mean)")
-    axes.plot(epochs, test, color=ORANGE, marker="s", linestyle="--", label="test")
+    epochs = [metrics["epoch"] for metrics in history]
+    styles: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("train", "training (running mean)", dict(color=BLUE, marker="o")),
+        ("validation", "validation", dict(color=GREEN, marker="^", linestyle=":")),
+        ("test", "test", dict(color=ORANGE, marker="s", linestyle="--")),
+    )
+    for part, name, style in styles:
+        values = [cast("dict[str, float]", m).get(f"{part}_{figure}") for m in history]
+        shown = [factor * value for value in values if value is not None]
+        if len(shown) == len(epochs):
+            axes.plot(epochs, shown, label=name, **style)
     axes.set_xlabel("epoch")
-    axes.set_ylabel(what)
+    axes.set_ylabel(label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     axes.grid(alpha=0.3)

@@ -89,11 +89,17 @@ def for_stdout() -> Lines:
 
 def epoch_line(metrics: EpochMetrics) -> str:
     """Return one epoch in one line."""
+    validated = ""
+    if "validation_loss" in metrics:
+        validated = (
+            f" validation loss {metrics['validation_loss']:.4f}, "
+            f"accuracy {metrics['validation_accuracy']:.2%};"
+        )
     return (
         f"epoch {metrics['epoch']}: loss {metrics['train_loss']:.4f}, "
-        f"accuracy {metrics['train_accuracy']:.2%}; test loss {metrics['test_loss']:.4f}, "
-        f"accuracy {metrics['test_accuracy']:.2%}; {metrics['seconds']:.1f} s, "
-        f"{metrics['images_per_second']:,.0f} images/s"
+        f"accuracy {metrics['train_accuracy']:.2%};{validated} test loss "
+        f"{metrics['test_loss']:.4f}, accuracy {metrics['test_accuracy']:.2%}; "
+        f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:,.0f} images/s"
     )
 
 

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as safetensors_bytes
-
-from cnn import models
-from cnn.arrays import AnyArray
-from cnn.files import replacing
+from cnn import models, storage
 from cnn.layers import Sequential
 from cnn.scaling import Scaling
 
-FORMAT_VERSION = 1
-KEY = "cnn_kernels"  # one entry for all, since safetensors writes several in random order
 
-
-class ModelFileError(ValueError):
+class ModelFileError(storage.StorageError):
     """A model file cannot be read, is damaged, or comes from elsewhere; the message names it."""
+
+    what = "model"
 
 
 def save(
@@ -66,14 +57,11 @@ def save(
     names = model.class_names if class_names is None else class_names
     state = model.state_dict()
     about = {
-        "format": FORMAT_VERSION,
         "architecture": asdict(model.architecture),
-        "scaling": None if scaling is None else asdict(scaling),
+        "scaling": None if scaling is None else scaling.as_json(),
         "class_names": None if names is None else list(names),
     }
-    text = json.dumps(about | {"sha256": _digest(state, about)})
-    with replacing(path) as temporary:
-        temporary.write_bytes(safetensors_bytes(state, {KEY: text}))
+    storage.write(path, state, about)
 
 
 def load(path: str | os.PathLike[str]) -> Sequential:
@@ -90,15 +78,8 @@ def load(path: str | os.PathLike[str]) -> Sequential:
         If the file is missing, cannot be read, is damaged or is not such a file.
     """
     name = os.fspath(path)
-    state, text = _read(name)
-    if text is None:
-        raise ModelFileError(f"{name}: not a model of cnn-kernels (no metadata {KEY!r})")
+    state, about = storage.read(path, ModelFileError)
     try:
-        about = json.loads(text)
-        if about["format"] != FORMAT_VERSION:
-            raise ValueError(f"format must be {FORMAT_VERSION}, got {about['format']!r}")
-        if about.pop("sha256") != _digest(state, about):
-            raise ValueError("damaged: the contents do not match their checksum")
         model = models.create(about["architecture"]["name"], **about["architecture"]["kwargs"])
         model.load_state_dict(state)
         model.scaling = Scaling(**about["scaling"]) if about["scaling"] else None
@@ -108,25 +89,3 @@ def load(path: str | os.PathLike[str]) -> Sequential:
     except (TypeError, ValueError) as error:
         raise ModelFileError(f"{name}: cannot be used ({error})") from error
     return model
-
-
-def _read(name: str) -> tuple[dict[str, AnyArray], str | None]:
-    try:
-        with open(name, "rb"):  # noqa: PTH123  (for the reason, which safetensors does not give)
-            pass
-        with safe_open(name, framework="np") as file:
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            return state, (file.metadata() or {}).get(KEY)
-    except OSError as error:
-        raise ModelFileError(f"{name}: cannot be read ({error.strerror or error})") from error
-    except (SafetensorError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{name}: not a whole safetensors file ({error})") from error
-
-
-def _digest(state: Mapping[str, AnyArray], about: Mapping[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
-    for name in sorted(state):
-        array = state[name]
-        digest.update(f"{name} {array.dtype.name} {array.shape}".encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
 import numpy as np
 
 import kernels
+from cnn import checkpoint
 from cnn.arrays import FloatArray, IntArray
-from cnn.batches import check_labelled, mini_batches
+from cnn.batches import check_labelled
+from cnn.errors import NonFiniteLossError
+from cnn.fitting import Augment, Fit
 from cnn.layers import Sequential, Softmax
-from cnn.monitoring import BatchProgress, EpochMetrics, Evaluation, Observer, RunningMeans
-from cnn.optim import SGD, Optimizer
+from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
+from cnn.optim import SGD, Constant, Optimizer, Schedule, clip_grad_norm
+from cnn.optim.base import positive
 from kernels import dispatch
 from kernels.ops import checks
-
-
-class NonFiniteLossError(FloatingPointError):
-    """The loss became infinite or NaN; the message says when."""
-
-    def __init__(self, when: str, loss: float) -> None:
-        super().__init__(f"{when}: the loss is {loss}; a lower learning rate may help")
 
 
 class Trainer:
@@ -36,6 +34,11 @@ class Trainer:
         Maps images to logits, (N, K); trained in place.
     optimizer : Optimizer, optional
         ``SGD(lr=0.01)`` if left out.
+    schedule : Schedule, optional
+        How :meth:`fit` changes the optimiser's learning rate from step to step; constant if left
+        out. :meth:`step` alone takes the rate as it is.
+    clip_norm : float, optional
+        Gradients of a larger norm are scaled down to it (:func:`cnn.optim.clip_grad_norm`).
     backend : str, optional
         Whose kernels to use; those of ``kernels.get_backend()`` now if left out.
     seed : int
@@ -44,8 +47,10 @@ class Trainer:
 
     Attributes
     ----------
-    model, optimizer, backend
+    model, optimizer, schedule, clip_norm, backend, seed
         As given.
+    order : numpy.random.Generator
+        Draws the order of the images.
 
     Raises
     ------
@@ -61,6 +66,8 @@ class Trainer:
         model: Sequential,
         *,
         optimizer: Optimizer | None = None,
+        schedule: Schedule | None = None,
+        clip_norm: float | None = None,
         backend: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -69,11 +76,16 @@ class Trainer:
             raise TypeError(f"model must be a cnn.Sequential, got {model!r}")
         if not isinstance(optimizer, Optimizer | None):
             raise TypeError(f"optimizer must be one of cnn.optim, got {optimizer!r}")
+        if not isinstance(schedule, Schedule | None):
+            raise TypeError(f"schedule must be one of cnn.optim, got {schedule!r}")
         if model.layers and isinstance(model.layers[-1], Softmax):
             raise ValueError("model must end in logits, but it ends in Softmax; the loss has one")
         self.model = model
         self.optimizer = SGD() if optimizer is None else optimizer
-        self._order = np.random.default_rng(checks.integer("seed", seed, 0))
+        self.schedule = Constant() if schedule is None else schedule
+        self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
+        self.seed = checks.integer("seed", seed, 0)
+        self.order = np.random.default_rng(self.seed)
         self._steps = 0
 
     def step(self, x: FloatArray, y: IntArray) -> float:
@@ -129,9 +141,16 @@ class Trainer:
         epochs: int = 3,
         batch_size: int = 32,
         *,
-        observer: Observer | None = None,
+        validation: tuple[FloatArray, IntArray] | None = None,
+        augment: Augment | None = None,
+        callbacks: Sequence[Observer] = (),
+        resume_from: str | os.PathLike[str] | None = None,
     ) -> list[EpochMetrics]:
         """Train on all images, in a new order each epoch, and test after each.
+
+        Ctrl-C ends the training after the step that is being computed: the model is whole, and a
+        :class:`cnn.callbacks.Checkpoint` among the callbacks has saved it. A second Ctrl-C ends it
+        at once.
 
         Parameters
         ----------
@@ -142,43 +161,50 @@ class Trainer:
         batch_size : int
             Images of a mini-batch. What is left over at the end makes a smaller one; a single
             image is joined to the batch before.
-        observer : Observer, optional
-            Is told of each step and epoch.
+        validation : (x, y), optional
+            Images to select by: early stopping and the best model look at these, never at the
+            test's.
+        augment : callable, optional
+            Takes the images of a training batch and returns changed ones, as
+            :class:`cnn.data.Augmentation` does.
+        callbacks : sequence of Observer
+            Are told of each step and epoch.
+        resume_from : str or os.PathLike, optional
+            A file of :class:`cnn.callbacks.Checkpoint`. If it is there, training continues from
+            it, as if it had never stopped: the same bits result. If it is not, training starts.
 
         Returns
         -------
         list of EpochMetrics
-            One for each epoch.
+            One for each epoch, those before a resume included.
 
         Raises
         ------
         NonFiniteLossError
             If a loss is infinite or NaN; the step that found it has changed nothing.
+        CheckpointError
+            If the checkpoint is damaged or of a run with another network, other data or other
+            settings.
         kernels.ShapeError, TypeError
             If an argument does not fit.
         """
         epochs = checks.integer("epochs", epochs, 1)
         batch_size = checks.integer("batch_size", batch_size, 1)
-        train, test = self._checked("train", train, 2), self._checked("test", test, 1)
-        watcher = Observer() if observer is None else observer
-        history = []
-        for epoch in range(1, epochs + 1):
-            means = self._train_epoch(train, batch_size, epoch, epochs, watcher)
-            tested = self.evaluate(test)
-            if not math.isfinite(tested["loss"]):
-                raise NonFiniteLossError(f"test after epoch {epoch}", tested["loss"])
-            metrics = EpochMetrics(
-                epoch=epoch,
-                train_loss=means.loss,
-                train_accuracy=means.accuracy,
-                test_loss=tested["loss"],
-                test_accuracy=tested["accuracy"],
-                seconds=means.seconds,
-                images_per_second=means.images_per_second,
-            )
-            watcher.on_epoch(metrics)
-            history.append(metrics)
-        return history
+        for callback in callbacks:
+            if not isinstance(callback, Observer):
+                raise TypeError(f"callbacks must be of cnn.Observer, got {callback!r}")
+        fit = Fit(
+            self,
+            self._checked("train", train, 2),
+            self._checked("test", test, 1),
+            None if validation is None else self._checked("validation", validation, 1),
+            epochs=epochs,
+            batch_size=batch_size,
+            augment=augment,
+            callbacks=callbacks,
+        )
+        saved = None if resume_from is None else checkpoint.read(fit, resume_from)
+        return fit.run(saved)
 
     def evaluate(self, data: tuple[FloatArray, IntArray], batch_size: int = 256) -> Evaluation:
         """Return mean loss and accuracy in inference mode.
@@ -206,43 +232,16 @@ class Trainer:
                 means.add(len(labels), loss, _correct(logits, labels))
         return Evaluation(loss=means.loss, accuracy=means.accuracy)
 
-    def _train_epoch(
-        self,
-        data: tuple[FloatArray, IntArray],
-        batch_size: int,
-        epoch: int,
-        epochs: int,
-        observer: Observer,
-    ) -> RunningMeans:
-        x, y = data
-        batches = mini_batches(self._order.permutation(len(x)), batch_size)
-        means = RunningMeans()
-        for number, chosen in enumerate(batches, start=1):
-            started = perf_counter()
-            when = f"epoch {epoch}, step {number} of {len(batches)}"
-            loss, correct = self._step(x[chosen], y[chosen], when)
-            means.add(len(chosen), loss, correct, perf_counter() - started)
-            observer.on_batch(
-                BatchProgress(
-                    epoch=epoch,
-                    epochs=epochs,
-                    batch=number,
-                    batches=len(batches),
-                    loss=means.loss,
-                    accuracy=means.accuracy,
-                    images_per_second=means.images_per_second,
-                )
-            )
-        return means
-
     def _step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
         """Train on one mini-batch; return its mean loss and how many predictions were right."""
-        with self._computing(), self._buffers_kept_on_error():
+        with self._computing(), self._state_kept_on_error():
             logits = self.model.forward(x, training=True)
             loss, grad_logits = kernels.softmax_cross_entropy(logits, y)
             if not math.isfinite(loss):
                 raise NonFiniteLossError(when, loss)
             self.model.backward(grad_logits)
+            if self.clip_norm is not None:
+                clip_grad_norm(self.model.parameters(), self.clip_norm)
             self.optimizer.step(self.model.parameters())
         self._steps += 1
         return loss, _correct(logits, y)
@@ -254,15 +253,19 @@ class Trainer:
             yield
 
     @contextmanager
-    def _buffers_kept_on_error(self) -> Iterator[None]:
-        """Undo what a failed step did to the running statistics, so that it leaves no trace."""
+    def _state_kept_on_error(self) -> Iterator[None]:
+        """Undo what a failed step did to running statistics and generators: it leaves no trace."""
         buffers = self.model.named_buffers().values()
+        generators = [each.bit_generator for each in self.model.named_generators().values()]
         before = [buffer.copy() for buffer in buffers]
+        states = [generator.state for generator in generators]
         try:
             yield
         except BaseException:
             for buffer, old in zip(buffers, before, strict=True):
                 buffer[...] = old
+            for generator, state in zip(generators, states, strict=True):
+                generator.state = state
             raise
 
     def _checked(self, name: str, data: object, least: int) -> tuple[FloatArray, IntArray]:

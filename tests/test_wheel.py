@@ -55,5 +55,6 @@ def test_trains_from_an_empty_folder(wheel: Path, tmp_path: Path):
         "model.safetensors",
         "model_graph.png",
         "pred.png",
+        "checkpoint.safetensors",
     }
     assert json.loads((results / "metrics.json").read_text())["epochs"][0]["test_accuracy"] > 0.9

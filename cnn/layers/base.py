@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
+import numpy as np
+
 from cnn.arrays import AnyArray, FloatArray
 from cnn.layers.state import fitted
 from cnn.parameter import Parameter
@@ -14,7 +16,7 @@ T = TypeVar("T")
 
 
 class Layer(ABC):
-    """A differentiable function with parameters and, in batch-norm, buffers."""
+    """A differentiable function with parameters and, in some layers, buffers or generators."""
 
     @abstractmethod
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
@@ -57,6 +59,10 @@ class Layer(ABC):
 
     def named_buffers(self) -> dict[str, AnyArray]:
         """Return the arrays that training changes but no gradient does, under PyTorch's names."""
+        return {}
+
+    def named_generators(self) -> dict[str, np.random.Generator]:
+        """Return the sources of randomness that training draws from, by name."""
         return {}
 
     def parameters(self) -> list[Parameter]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import kernels
-from cnn.arrays import FLOAT_DTYPES, AnyArray, FloatArray
+from cnn.arrays import FLOAT_DTYPES, FloatArray
 from cnn.layers.activation import Softmax
 from cnn.layers.base import Layer
-from cnn.parameter import Parameter
+from cnn.layers.composite import Composite
 from cnn.scaling import Scaling
 from kernels.ops import checks
 
@@ -26,7 +26,7 @@ class Architecture:
     kwargs: Mapping[str, Any]
 
 
-class Sequential(Layer):
+class Sequential(Composite):
     """Layers applied in order. Its state has the names of PyTorch's ``nn.Sequential``.
 
     Parameters
@@ -127,29 +127,9 @@ class Sequential(Layer):
         classes: NDArray[np.int64] = self.predict_proba(x, batch_size).argmax(axis=1)
         return classes
 
-    def named_parameters(self) -> dict[str, Parameter]:
-        """Return all layers' parameters, named ``"<position>.<name>"``."""
-        return {
-            f"{position}.{name}": parameter
-            for position, layer in enumerate(self.layers)
-            for name, parameter in layer.named_parameters().items()
-        }
-
-    def named_buffers(self) -> dict[str, AnyArray]:
-        """Return all layers' buffers, named ``"<position>.<name>"``."""
-        return {
-            f"{position}.{name}": buffer
-            for position, layer in enumerate(self.layers)
-            for name, buffer in layer.named_buffers().items()
-        }
-
-    def arrays(self) -> dict[str, AnyArray]:
-        """Return all state, the arrays themselves, layer by layer as in PyTorch."""
-        return {
-            f"{position}.{name}": array
-            for position, layer in enumerate(self.layers)
-            for name, array in layer.arrays().items()
-        }
+    def named_children(self) -> dict[str, Layer]:
+        """Return the layers, named by their positions."""
+        return {str(position): layer for position, layer in enumerate(self.layers)}
 
     def _probabilities(self, x: FloatArray) -> FloatArray:
         outputs = self.forward(x, training=False)
@@ -165,4 +145,4 @@ class Sequential(Layer):
             )
         if x.ndim == 0:
             raise kernels.ShapeError("x must have 1 or more dimensions, got a single number")
-        return x.astype(self.dtype, copy=False)
+        return x.astype(self.dtype, copy=False) if self.parameters() else x

@@ -104,3 +104,25 @@ class AvgPool2d(Layer):
             "count_include_pad": self.count_include_pad,
             "divisor_override": self.divisor_override,
         }
+
+
+class GlobalAvgPool2d(Layer):
+    """Mean of each plane of (N, C, H, W) images; see :func:`kernels.global_avg_pool2d`.
+
+    PyTorch's ``AdaptiveAvgPool2d(1)``: a :class:`cnn.Flatten` follows before linear layers.
+    """
+
+    def __init__(self) -> None:
+        self._saved: Saved[tuple[int, int, int, int]] = Saved("GlobalAvgPool2d")
+
+    def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
+        """Return (N, C, 1, 1); see :meth:`Layer.forward`."""
+        y = kernels.global_avg_pool2d(x)
+        if training:
+            N, C, H, W = x.shape
+            self._saved.keep((N, C, H, W))
+        return y
+
+    def backward(self, grad_y: FloatArray) -> FloatArray:
+        """Return (N, C, H, W); see :meth:`Layer.backward`."""
+        return kernels.global_avg_pool2d_backward(grad_y, self._saved.take())

@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import pty
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 import typer
 
 import cnn
+import kernels
 from cnn import cli, progress
 from cnn.experiment import FILES
 
@@ -43,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder / "runs" / "latest", result.stdout
 
 
-def test_four_files_and_no_others(finished: tuple[Path, str]) -> None:
+def test_five_files_and_no_others(finished: tuple[Path, str]) -> None:
     folder, _ = finished
     assert {path.name for path in folder.iterdir()} == set(FILES)
     for name in ("model_graph.png", "pred.png"):
@@ -55,22 +58,37 @@ def test_metrics(finished: tuple[Path, str]) -> None:
     assert metrics["settings"] == {
         "backend": "numpy",
         "dataset": "digits",
+        "normalize": False,
+        "shift": 0,
+        "rotation": 0,
+        "validation": 0,
         "model": "mnist_cnn",
         "epochs": 2,
         "batch_size": 32,
-        "lr": 0.02,
         "optimizer": "sgd",
+        "lr": 0.02,
+        "momentum": 0,
+        "nesterov": False,
+        "weight_decay": None,
+        "schedule": "constant",
+        "warmup": 0,
+        "clip_norm": None,
+        "early_stopping": None,
         "seed": 5,
         "threads": 1,
         "out": "runs/latest",
+        "resume": False,
+        "checkpoint_every": "60s",
+        "log": [],
     }
+    assert metrics["model_epoch"] == 2
     assert metrics["versions"]["numpy"] == np.__version__
     assert metrics["machine"]["cores"] == os.cpu_count()
     assert metrics["dataset"]["train_images"] == 1437
     assert 0 < metrics["seconds_to_compile_or_load"] < metrics["seconds_to_first_step"]
     assert metrics["seconds_to_first_step"] < metrics["seconds_total"]
     assert [epoch["epoch"] for epoch in metrics["epochs"]] == [1, 2]
-    assert set(metrics["epochs"][0]) == set(cnn.EpochMetrics.__annotations__)
+    assert set(metrics["epochs"][0]) == cnn.EpochMetrics.__required_keys__
     assert metrics["epochs"][1]["train_loss"] < metrics["epochs"][0]["train_loss"]
 
 
@@ -90,7 +108,8 @@ def test_lines_where_there_is_no_terminal(finished: tuple[Path, str]) -> None:
     assert lines[0].startswith("epoch 1: loss ")
     assert lines[1].startswith("epoch 2: loss ")
     assert lines[2].startswith("test accuracy ")
-    assert lines[3] == "runs/latest: model.safetensors, metrics.json, model_graph.png, pred.png"
+    names = "model.safetensors, metrics.json, model_graph.png, pred.png, checkpoint.safetensors"
+    assert lines[3] == f"runs/latest: {names}"
 
 
 def test_a_line_every_50_batches(capsys: pytest.CaptureFixture[str]) -> None:
@@ -137,8 +156,27 @@ def test_the_same_seed_gives_the_same_files(finished: tuple[Path, str], tmp_path
     [
         (["--backend", "cuda"], "--backend: backend must be one of 'naive', 'numpy', 'numba'"),
         (["--dataset", "cifar"], "--dataset: dataset must be one of 'mnist-subset', 'digits'"),
-        (["--model", "vgg"], "--model: model must be one of 'mnist_cnn'; got 'vgg'"),
-        (["--optimizer", "adam"], "optimizer must be one of 'sgd'; got 'adam'"),
+        (["--model", "vgg"], "--model: model must be one of 'mnist_cnn', 'lenet5'"),
+        (["--optimizer", "lion"], "optimizer must be one of 'sgd', 'adam', 'adamw'; got 'lion'"),
+        (["--optimizer", "adam", "--nesterov"], "--nesterov, --weight-decay: nesterov fit sgd"),
+        (["--nesterov"], "nesterov needs a momentum above 0, got 0"),
+        (["--momentum", "1"], "momentum must be from 0 to below 1, got 1.0"),
+        (["--weight-decay", "-1"], "weight_decay must be finite and 0 or more, got -1.0"),
+        (["--schedule", "sine"], "--schedule, --warmup: schedule must be one of 'constant', "),
+        (["--warmup", "45"], "warmup must be shorter than the training of 45 steps, got 45"),
+        (["--clip-norm", "0"], "--clip-norm: clip_norm must be finite and above 0, got 0.0"),
+        (["--shift", "-1"], "--shift, --rotation: shift must be finite and 0 or more, got -1.0"),
+        (["--validation", "1"], "--validation: validation must be between 0 and 1, got 1.0"),
+        (["--early-stopping", "2"], "--early-stopping: needs images to select by: give --valid"),
+        (
+            ["--early-stopping", "0", "--validation", "0.1"],
+            "--early-stopping: patience must be 1 or more, got 0",
+        ),
+        (["--checkpoint-every", "soon"], "must be as in 60s (seconds) or 500 (steps), got 'soon'"),
+        (["--checkpoint-every", "0s"], "every_seconds must be finite and above 0, got 0.0"),
+        (["--checkpoint-every", "0"], "every_steps must be 1 or more, got 0"),
+        (["--log", "xml"], "--log: log must be one of 'csv', 'jsonl', 'tensorboard'; got 'xml'"),
+        (["--dataset", "."], "--dataset: .: must hold a folder of images for each of 2 or more"),
         (["--lr", "nan"], "lr must be finite and above 0, got nan"),
         (["--lr", "-1"], "lr must be finite and above 0, got -1.0"),
         (["--lr", "fast"], "Invalid value for '--lr'"),
@@ -180,6 +218,138 @@ def test_bad_input_to_a_process(tmp_path: Path) -> None:
     assert result.stderr == (
         "error: epoch 1, step 2 of 45: the loss is nan; a lower learning rate may help\n"
     )
+
+
+RECIPE = [
+    *("train", "--backend", "numpy", "--dataset", "digits", "--normalize", "--shift", "1"),
+    *("--rotation", "5", "--validation", "0.2", "--epochs", "30", "--optimizer", "sgd"),
+    *("--momentum", "0.9", "--nesterov", "--lr", "0.2", "--weight-decay", "0.001"),
+    *("--schedule", "one-cycle", "--clip-norm", "2", "--early-stopping", "1"),
+    *("--log", "csv", "--log", "jsonl", "--log", "tensorboard"),
+]
+
+
+@pytest.fixture(scope="module")
+def selected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A run with a recipe, stopped early, and what it printed."""
+    folder = tmp_path_factory.mktemp("recipe")
+    result = run(folder, *RECIPE)
+    assert result.returncode == 0, result.stderr
+    return folder / "runs" / "latest", result.stdout
+
+
+@pytest.mark.slow
+def test_a_recipe_leaves_logs_and_the_best_model(selected: tuple[Path, str]) -> None:
+    folder, printed = selected
+    names = {"best.safetensors", "log.csv", "log.jsonl", "tensorboard"}
+    assert {path.name for path in folder.iterdir()} == {*FILES, *names}
+    metrics = json.loads((folder / "metrics.json").read_text())
+    history = metrics["epochs"]
+    losses = [epoch["validation_loss"] for epoch in history]
+    best = 1 + losses.index(min(losses))
+    assert metrics["model_epoch"] == best == len(history) - 1 < 29
+    accuracy = history[best - 1]["test_accuracy"]
+    assert f"test accuracy {accuracy:.2%} after epoch {best}" in printed
+    assert f"validation loss {losses[0]:.4f}" in printed
+    lines = (folder / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history
+    assert metrics["dataset"]["train_images"] + metrics["dataset"]["validation_images"] == 1437
+
+
+@pytest.mark.slow
+def test_the_model_is_the_best_one_and_knows_its_normalisation(
+    selected: tuple[Path, str],
+) -> None:
+    folder, _ = selected
+    model, best = cnn.load(folder / "model.safetensors"), cnn.load(folder / "best.safetensors")
+    assert (folder / "model.safetensors").read_bytes() == (folder / "best.safetensors").read_bytes()
+    assert model.scaling is not None
+    assert best.scaling is not None
+    assert model.scaling.mean == pytest.approx((0.305,), abs=0.01)
+    data = cnn.data.load("digits")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    with kernels.use_backend("numpy"):
+        right = model.predict(model.scaling.apply(data.test.x * 16)) == data.test.y
+    reported = metrics["epochs"][metrics["model_epoch"] - 1]["test_accuracy"]
+    assert right.mean() == pytest.approx(reported)
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_finished(selected: tuple[Path, str]) -> None:
+    folder, printed = selected
+    before = (folder / "model.safetensors").read_bytes()
+    result = run(folder.parents[1], *RECIPE, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == printed.splitlines()[-2:]
+    assert (folder / "model.safetensors").read_bytes() == before
+
+
+def test_other_settings_are_not_resumed(
+    finished: tuple[Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "checkpoint.safetensors"
+    (tmp_path / name).write_bytes((finished[0] / name).read_bytes())
+    assert cli.main([*QUICK, "--out", str(tmp_path), "--resume", "--lr", "0.5"]) == 2
+    captured = capfd.readouterr()
+    assert captured.err.count("\n") == 1
+    assert f"{tmp_path / name}: of a run with other settings (optimizer lr was 0.02" in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_an_earlier_checkpoint_is_kept(
+    finished: tuple[Path, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = "checkpoint.safetensors"
+    content = (finished[0] / name).read_bytes()
+    (tmp_path / name).write_bytes(content)
+    assert cli.main([*QUICK, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "checkpoint.old.safetensors").read_bytes() == content
+    assert (tmp_path / name).read_bytes() != content
+    assert "an earlier run's, kept as checkpoint.old.safetensors" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_process_saves(tmp_path: Path) -> None:
+    arguments = [*QUICK[:-1], "40", "--checkpoint-every", "1000s", "--out", "out"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cnn", *arguments],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("epoch 1: ")
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors == "error: interrupted\n"
+    assert "checkpoint.safetensors: saved, so that the training can be resumed" in output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_a_disk_that_is_full_for_a_checkpoint(finished: tuple[Path, str], tmp_path: Path) -> None:
+    """A limit on the size of files stands in for the disk: the system refuses to write on."""
+    (tmp_path / "out").mkdir()
+    checkpoint = tmp_path / "out" / "checkpoint.safetensors"
+    checkpoint.write_bytes((finished[0] / checkpoint.name).read_bytes())
+    before = checkpoint.read_bytes()
+    limit = len(before) // 2
+    same = ["--lr", "0.02", "--seed", "5", "--out", "out", "--resume"]
+    result = subprocess.run(
+        [sys.executable, "-m", "cnn", *QUICK[:-1], "9", *same],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert result.stderr == "error: [Errno 27] File too large: 'out/checkpoint.safetensors'\n"
+    assert checkpoint.read_bytes() == before
+    assert list(checkpoint.parent.iterdir()) == [checkpoint]
 
 
 @pytest.mark.parametrize("blocked", ["file", "file/below", "/proc/none"])
@@ -252,5 +422,9 @@ def test_a_full_disk_at_the_end_is_one_line(
 def test_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "--help"]) == 0
     shown = capfd.readouterr().out
-    options = "backend dataset model epochs batch-size lr optimizer seed threads out"
+    options = (
+        "backend dataset normalize shift rotation validation model epochs batch-size optimizer lr "
+        "momentum nesterov weight-decay schedule warmup clip-norm early-stopping seed threads out "
+        "resume checkpoint-every log"
+    )
     assert all(f"--{name} " in shown for name in options.split())

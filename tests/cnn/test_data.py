@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,9 +64,90 @@ def test_digits_are_split_stratified_and_always_alike() -> None:
 
 
 def test_unknown_name() -> None:
-    message = "dataset must be one of 'mnist-subset', 'digits'; got 'cifar10'"
+    message = (
+        "dataset must be one of 'mnist-subset', 'digits', 'mnist', 'fashion-mnist', "
+        "or the path of a folder or a .npz file; got 'cifar10'"
+    )
     with pytest.raises(ValueError, match=message):
         cnn.data.load("cifar10")
+
+
+def test_a_validation_split_is_stratified_seeded_and_apart() -> None:
+    data = cnn.data.load("digits")
+    data.train.x[:, 0, 0, 0] = np.arange(1437)  # marks each image
+    split = data.with_validation(0.1, seed=3)
+    assert split.validation is not None
+    assert (len(split.train.y), len(split.validation.y)) == (1295, 142)
+    shares = np.bincount(split.validation.y) / np.bincount(data.train.y)
+    assert shares == pytest.approx(np.full(10, 0.1), abs=0.005)
+    marks = [part.x[:, 0, 0, 0].astype(int).tolist() for part in (split.train, split.validation)]
+    assert sorted(marks[0] + marks[1]) == list(range(1437))
+    assert np.array_equal(data.train.y[marks[1]], split.validation.y)
+    assert split.test is data.test
+    again, other = data.with_validation(0.1, seed=3), data.with_validation(0.1, seed=4)
+    assert again.validation is not None
+    assert other.validation is not None
+    assert np.array_equal(again.validation.x, split.validation.x)
+    assert not np.array_equal(other.validation.x, split.validation.x)
+
+
+@pytest.mark.parametrize(
+    ("share", "error", "message"),
+    [
+        (0, ValueError, "validation must be between 0 and 1, got 0"),
+        (1.0, ValueError, "validation must be between 0 and 1, got 1.0"),
+        ("some", TypeError, "validation must be a number, got 'some'"),
+        (1e-6, ValueError, "leaves 1437 of 1437 images to train on and 0 to select by"),
+        (1 - 1e-6, ValueError, "leaves 0 of 1437 images to train on"),
+    ],
+)
+def test_refused_validation_splits(share: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        cnn.data.load("digits").with_validation(share)
+
+
+def test_normalisation_takes_the_figures_of_the_training_images() -> None:
+    data = cnn.data.load("digits").with_validation(0.2)
+    data.train.x[:, :, 0] = 0.5  # pixels that never change stay finite
+    moved = data.normalized()
+    assert moved.train.x.mean() == pytest.approx(0, abs=1e-5)
+    assert moved.train.x.std() == pytest.approx(1, abs=1e-5)
+    assert moved.train.x.dtype == np.float32
+    mean, std = moved.scaling.mean, moved.scaling.std
+    assert mean == pytest.approx([data.train.x.mean()])
+    assert std == pytest.approx([data.train.x.std()])
+    assert moved.validation is not None
+    assert data.validation is not None
+    for one, other in ((moved.test, data.test), (moved.validation, data.validation)):
+        assert one.x == pytest.approx((other.x - mean[0]) / std[0], abs=1e-5)
+        assert moved.scaling.brightness(one.x) == pytest.approx(other.x, abs=1e-6)
+    raw = (data.test.x * 16).round()
+    assert moved.scaling.apply(raw) == pytest.approx(moved.test.x, abs=1e-5)
+
+
+def test_normalisation_is_by_channel() -> None:
+    x = np.ones((4, 2, 3, 3), np.float32)
+    x[::2, 0] = 0
+    split = cnn.data.Split(x, np.arange(4))
+    data = cnn.data.Dataset("two", split, split, tuple("abcd"), cnn.Scaling(1)).normalized()
+    assert data.scaling.mean == (0.5, 1.0)
+    assert data.scaling.std == (0.5, 0.001)
+    assert np.array_equal(data.train.x[:2, :, 0, 0], [[-1, 0], [1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mean": (0.0,)}, "mean and std belong together"),
+        ({"mean": (0.0,), "std": (1.0, 1.0)}, "mean and std must be as many"),
+        ({"mean": (), "std": ()}, "mean and std must be as many"),
+        ({"mean": (float("nan"),), "std": (1.0,)}, "mean must be finite"),
+        ({"mean": (0.0,), "std": (0.0,)}, "std must be finite and above 0"),
+    ],
+)
+def test_refused_normalisation(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cnn.Scaling(255, **arguments)
 
 
 @pytest.mark.parametrize("divisor", [0.0, -1.0, float("nan"), float("inf")])
@@ -91,9 +173,29 @@ def write(path: Path, content: bytes) -> None:
 
 
 def test_any_folder_of_such_files_loads(folder: Path) -> None:
-    data = mnist_subset(folder)
+    data = cnn.data.load(folder)
+    assert data.name == str(folder)
+    assert data.class_names == tuple("0123456789")
     assert data.train.y.tolist() == [0, 9, 4]
     assert data.test.x[1, 0] * 255 == pytest.approx(np.array([[4, 5], [6, 7]]))
+
+
+def test_plain_files_load_as_well(folder: Path) -> None:
+    expected = cnn.data.load(str(folder))
+    for file in list(folder.iterdir()):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
+    data = cnn.data.load(str(folder))
+    assert np.array_equal(data.train.x, expected.train.x)
+    assert np.array_equal(data.test.y, expected.test.y)
+
+
+def test_a_path_of_something_else(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("")
+    with pytest.raises(cnn.data.DataError, match=r"data.txt: must be a .npz file or a folder"):
+        cnn.data.load(tmp_path / "data.txt")
+    with pytest.raises(cnn.data.DataError, match=r"none.npz: cannot be read \(No such file"):
+        cnn.data.load(tmp_path / "none.npz")
 
 
 def swap(folder: Path) -> None:
@@ -112,6 +214,12 @@ def signed_labels(folder: Path) -> None:
     write(folder / "t10k-labels-idx1-ubyte.gz", b"\0\0\x09\x01\0\0\0\2\0\1")
 
 
+def no_images(folder: Path) -> None:
+    sizes = bytes(4) + bytes([0, 0, 0, 2]) * 2
+    write(folder / "t10k-images-idx3-ubyte.gz", b"\0\0\x08\x03" + sizes)
+    write(folder / "t10k-labels-idx1-ubyte.gz", b"\0\0\x08\x01" + bytes(4))
+
+
 def larger_images(folder: Path) -> None:
     content = b"\0\0\x08\x03" + bytes([0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 3]) + bytes(12)
     write(folder / "t10k-images-idx3-ubyte.gz", content)
@@ -120,6 +228,7 @@ def larger_images(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
+        (no_images, r"t10k-images-idx3-ubyte.gz: must hold images, got shape \(0, 2, 2\)"),
         (swap, "train-labels-idx1-ubyte.gz: must hold 3 labels, one for each image of .*; got 2"),
         (labels_for_images, "train-images-idx3-ubyte.gz: must hold uint8 in 3 dimensions, got"),
         (label_ten, "t10k-labels-idx1-ubyte.gz: labels must be from 0 to 9, got 10"),

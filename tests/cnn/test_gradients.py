@@ -30,10 +30,35 @@ def finite_difference(
     return (above - below) / (2 * STEP)
 
 
-@pytest.fixture
-def network(rng: np.random.Generator) -> cnn.Sequential:
+def residual_net() -> cnn.Sequential:
+    """Residual addition with each kind of shortcut, and both average pools, for (1, 4, 4)."""
+    rng = np.random.default_rng(0)
+
+    def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> cnn.Conv2d:
+        return cnn.Conv2d(
+            inputs, outputs, size, stride, size // 2, bias=False, rng=rng, dtype="float64"
+        )
+
+    return cnn.Sequential(
+        conv(1, 2, 3),
+        cnn.Residual(cnn.Sequential(conv(2, 2, 3), cnn.BatchNorm2d(2, dtype="float64"))),
+        cnn.ReLU(),
+        cnn.Residual(conv(2, 3, 3, 2), cnn.PaddedShortcut(2, 3, 2)),
+        cnn.Residual(
+            cnn.Sequential(conv(3, 4, 3), cnn.ReLU()),
+            cnn.Sequential(conv(3, 4, 1), cnn.BatchNorm2d(4, dtype="float64")),
+        ),
+        cnn.AvgPool2d(2, stride=1),
+        cnn.GlobalAvgPool2d(),
+        cnn.Flatten(),
+        cnn.Linear(4, 3, rng=rng, dtype="float64"),
+    )
+
+
+@pytest.fixture(params=[small_net, residual_net])
+def network(request: pytest.FixtureRequest, rng: np.random.Generator) -> cnn.Sequential:
     """A network whose biases and batch-norm weights are not 0 and 1, so that they count."""
-    model = small_net()
+    model: cnn.Sequential = request.param()
     for parameter in model.parameters():
         parameter.data += 0.3 * rng.standard_normal(parameter.data.shape)
     return model

@@ -16,6 +16,10 @@ LAYERS: dict[str, tuple[Callable[[], cnn.Layer], tuple[int, ...]]] = {
     "Conv2d without bias": (lambda: cnn.Conv2d(2, 4, 1, bias=False), (2, 2, 3, 3)),
     "MaxPool2d": (lambda: cnn.MaxPool2d(3, stride=2, padding=1), (2, 2, 5, 6)),
     "AvgPool2d": (lambda: cnn.AvgPool2d(2, padding=1, count_include_pad=False), (2, 2, 5, 6)),
+    "GlobalAvgPool2d": (lambda: cnn.GlobalAvgPool2d(), (2, 3, 4, 5)),
+    "Dropout": (lambda: cnn.Dropout(0.3), (2, 3, 4)),
+    "Residual": (lambda: cnn.Residual(cnn.Conv2d(3, 3, 3, padding=1)), (2, 3, 4, 5)),
+    "PaddedShortcut": (lambda: cnn.PaddedShortcut(2, 5, 2), (2, 2, 5, 4)),
     "BatchNorm1d": (lambda: cnn.BatchNorm1d(3), (4, 3)),
     "BatchNorm1d of sequences": (lambda: cnn.BatchNorm1d(3), (2, 3, 4)),
     "BatchNorm2d": (lambda: cnn.BatchNorm2d(3), (2, 3, 2, 2)),
@@ -128,6 +132,12 @@ def test_flatten_is_in_logical_order_whatever_the_memory_layout() -> None:
         (lambda: cnn.BatchNorm2d(0), ValueError, "num_features must be 1 or more, got 0"),
         (lambda: cnn.BatchNorm2d(2, eps=-1), ValueError, "eps must be finite and 0 or more"),
         (lambda: cnn.BatchNorm2d(2, momentum=1.5), ValueError, "momentum must be from 0 to 1"),
+        (lambda: cnn.Dropout(1.1), ValueError, "p must be from 0 to 1, got 1.1"),
+        (lambda: cnn.Dropout("half"), TypeError, "p must be a number, got 'half'"),
+        (lambda: cnn.PaddedShortcut(4, 3), ValueError, "out_channels must be 4 or more, got 3"),
+        (lambda: cnn.PaddedShortcut(4, 4, 0), ValueError, "stride must be 1 or more, got 0"),
+        (lambda: cnn.Residual(None), TypeError, "body must be a cnn.Layer, got None"),
+        (lambda: cnn.Residual(cnn.ReLU(), 3), TypeError, "shortcut must be a cnn.Layer, got 3"),
         (lambda: cnn.Sequential(cnn.ReLU), TypeError, "layer 0 must be a cnn.Layer"),
         (
             lambda: cnn.Sequential(cnn.Linear(1, 1), cnn.Linear(1, 1, dtype="float64")),
@@ -160,3 +170,71 @@ def test_average_pooling_passes_its_window_on(backend: str) -> None:
     y = layer.forward(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), training=True)
     assert y.tolist() == [[[[2.0, 5.0, 3.0]]]]
     assert layer.backward(np.ones_like(y)).tolist() == [[[[1.0, 1.0], [1.0, 1.0]]]]
+
+
+def test_global_average_pooling_by_literal(backend: str) -> None:
+    layer = cnn.GlobalAvgPool2d()
+    y = layer.forward(
+        np.array([[[[1.0, 2.0], [3.0, 6.0]], [[0.0, 0.0], [0.0, 2.0]]]]), training=True
+    )
+    assert y.tolist() == [[[[3.0]], [[0.5]]]]
+    grad_x = layer.backward(np.array([[[[4.0]], [[8.0]]]]))
+    assert grad_x.tolist() == [[[[1.0, 1.0], [1.0, 1.0]], [[2.0, 2.0], [2.0, 2.0]]]]
+
+
+def test_dropout_keeps_the_mean_and_masks_the_gradient_alike() -> None:
+    layer = cnn.Dropout(0.2, rng=0)
+    x = np.ones((100, 100))
+    y = layer.forward(x, training=True)
+    assert set(np.unique(y)) == {0.0, 1.25}
+    assert (y == 0).mean() == pytest.approx(0.2, abs=0.02)
+    assert np.array_equal(layer.backward(3 * x), 3 * y)
+    assert layer.forward(x, training=False) is x
+    assert not np.array_equal(layer.forward(x, training=True), y)
+
+
+def test_dropout_of_nothing_and_of_everything(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 4))
+    assert np.array_equal(cnn.Dropout(0).forward(x, training=True), x)
+    assert not cnn.Dropout(1).forward(x, training=True).any()
+
+
+def test_dropout_draws_alike_for_every_memory_layout(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, 3, 4, 5)).astype(np.float32)
+    channels_last = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    one, other = cnn.Dropout(rng=1), cnn.Dropout(rng=np.random.default_rng(1))
+    assert np.array_equal(
+        one.forward(x, training=True), other.forward(channels_last, training=True)
+    )
+
+
+def test_generators_have_names() -> None:
+    model = cnn.Sequential(cnn.ReLU(), cnn.Residual(cnn.Sequential(cnn.Dropout(rng=5))))
+    ((name, generator),) = model.named_generators().items()
+    assert name == "1.body.0.rng"
+    assert generator.random() == np.random.default_rng(5).random()
+
+
+def test_residual_addition_by_literal(backend: str) -> None:
+    layer = cnn.Residual(cnn.Sequential(cnn.ReLU()))
+    x = np.array([[1.0, -2.0]])
+    assert layer.forward(x, training=True).tolist() == [[2.0, -2.0]]
+    assert layer.backward(np.array([[1.0, 1.0]])).tolist() == [[2.0, 1.0]]
+    assert x.tolist() == [[1.0, -2.0]]
+
+
+def test_padded_shortcut_by_literal() -> None:
+    layer = cnn.PaddedShortcut(1, 2, stride=2)
+    y = layer.forward(np.arange(9.0).reshape(1, 1, 3, 3), training=True)
+    assert y.tolist() == [[[[0.0, 2.0], [6.0, 8.0]], [[0.0, 0.0], [0.0, 0.0]]]]
+    grad_x = layer.backward(np.ones((1, 2, 2, 2)))
+    assert grad_x.tolist() == [[[[1.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 1.0]]]]
+
+
+def test_parts_of_a_residual_layer_must_agree(rng: np.random.Generator) -> None:
+    x = rng.standard_normal((2, 2, 4, 4), dtype=np.float32)
+    with kernels.use_backend("numpy"):
+        with pytest.raises(kernels.ShapeError, match=r"body gives \(2, 3, 4, 4\) and the shortcut"):
+            cnn.Residual(cnn.Conv2d(2, 3, 1)).forward(x, training=False)
+        with pytest.raises(kernels.ShapeError, match=r"takes x \(N, 3, H, W\), got shape \(2, 2"):
+            cnn.PaddedShortcut(3, 4).forward(x, training=False)

@@ -56,8 +56,40 @@ def test_refused_arguments(arguments: dict[str, Any], error: type[Exception], me
 
 
 def test_unknown_model() -> None:
-    with pytest.raises(ValueError, match="model must be one of 'mnist_cnn'; got 'lenet'"):
+    with pytest.raises(
+        ValueError, match=r"model must be one of 'mnist_cnn', 'lenet5', .*; got 'lenet'"
+    ):
         cnn.models.create("lenet")
+
+
+@pytest.mark.parametrize(
+    ("model", "input_shape", "weights"),
+    [
+        ("lenet5", (1, 28, 28), 61_706),
+        ("lenet5", (3, 32, 32), 62_006),
+        ("lenet5", (1, 12, 13), 61_706 - 24 * 16 * 120),
+        ("resnet20", (3, 32, 32), 269_722),
+        ("resnet20", (1, 28, 28), 269_722 - 2 * 16 * 9),
+        ("resnet20", (2, 1, 5), 269_722 - 16 * 9),
+        ("mnist_cnn", (3, 32, 32), 809_386 + 2 * 16 * 9 + 32 * 128 * (256 - 196)),
+    ],
+)
+def test_models_for_several_shapes(
+    model: str, input_shape: tuple[int, ...], weights: int, rng: np.random.Generator
+) -> None:
+    built = cnn.models.create(model, input_shape=input_shape, dtype="float64")
+    assert sum(parameter.data.size for parameter in built.parameters()) == weights
+    trainer = cnn.Trainer(built, backend="numpy")
+    x, y = rng.random((3, *input_shape)), np.array([0, 5, 9])
+    first = trainer.step(x, y)
+    assert trainer.step(x, y) < first
+    assert built.predict_proba(x).shape == (3, 10)
+
+
+@pytest.mark.parametrize("shape", [(1, 11, 28), (1, 28, 11)])
+def test_lenet5_needs_twelve_pixels(shape: tuple[int, ...]) -> None:
+    with pytest.raises(kernels.ShapeError, match=r"input_shape\[[12]\] must be 12 or more, got 11"):
+        cnn.models.lenet5(shape)
 
 
 def test_predictions(backend: str) -> None:
@@ -113,6 +145,11 @@ def test_either_float_is_converted_to_the_models(dtype: str) -> None:
     with kernels.use_backend("numpy"):
         for given in (np.float32, np.float64):
             assert model.predict_proba(stripes(2).x.astype(given)).dtype == dtype
+
+
+def test_without_parameters_the_dtype_stays() -> None:
+    model = cnn.Sequential(cnn.Flatten())
+    assert model.forward(np.ones((1, 2)), training=False).dtype == np.float64
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float16, bool])

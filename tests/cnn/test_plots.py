@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -95,6 +96,26 @@ def test_fewer_than_nine_images(tmp_path: Path, drawn: list[Figure]) -> None:
     path = tmp_path / "pred.png"
     plots.plot_predictions(np.zeros((1, 1, 4, 4)), np.zeros(1, int), one, ("a", "b"), path)
     assert [bool(axes.images) for axes in drawn[0].axes] == [True] + [False] * 8
+
+
+def test_three_channels_are_colours(tmp_path: Path, drawn: list[Figure]) -> None:
+    image = np.zeros((1, 3, 2, 5))
+    image[0, 0] = 1
+    path = tmp_path / "pred.png"
+    plots.plot_predictions(image, np.zeros(1, int), np.full((1, 2), 0.5), ("a", "b"), path)
+    (shown,) = drawn[0].axes[0].images
+    assert np.array_equal(shown.get_array(), np.broadcast_to([1, 0, 0], (2, 5, 3)))
+
+
+def test_validation_has_a_curve_if_there_is_one(tmp_path: Path, drawn: list[Figure]) -> None:
+    history: list[Any] = [
+        metrics | {"validation_loss": 0.5, "validation_accuracy": 0.8} for metrics in HISTORY
+    ]
+    plots.plot_history(history, tmp_path / "graph.png", title="")
+    for axes, value in zip(drawn[0].axes, (0.5, 80), strict=True):
+        labels = [line.get_label() for line in axes.lines]
+        assert labels == ["training (running mean)", "validation", "test"]
+        assert axes.lines[1].get_ydata() == pytest.approx([value] * 3)
 
 
 def test_pyplot_stays_out(tmp_path: Path) -> None:

@@ -50,10 +50,25 @@ def test_round_trip(tmp_path: Path, dtype: str, rng: np.random.Generator) -> Non
         assert np.array_equal(model.predict_proba(x), loaded.predict_proba(x))
 
 
+@pytest.mark.parametrize("name", cnn.models.MODELS)
+def test_every_model_is_built_again(tmp_path: Path, name: str) -> None:
+    model = cnn.models.create(name, input_shape=(2, 14, 13), num_classes=3, seed=5)
+    cnn.save(model, tmp_path / "m")
+    loaded, state = cnn.load(tmp_path / "m"), model.state_dict()
+    assert loaded.architecture == model.architecture
+    assert all(np.array_equal(array, state[key]) for key, array in loaded.state_dict().items())
+
+
 def test_a_loaded_model_keeps_what_it_knows_when_saved_again(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "again.safetensors"
     cnn.save(cnn.load(file), other)
     assert other.read_bytes() == file.read_bytes()
+
+
+def test_normalisation_comes_back(tmp_path: Path) -> None:
+    scaling = cnn.Scaling(255, mean=(0.1307,), std=(0.3081,))
+    cnn.save(trained(), tmp_path / "m", scaling=scaling)
+    assert cnn.load(tmp_path / "m").scaling == scaling
 
 
 def test_scaling_and_class_names_may_be_unknown(tmp_path: Path) -> None:
@@ -165,7 +180,7 @@ ARCHITECTURE = {"name": "mnist_cnn", "kwargs": {"input_shape": [1, 4, 4], "num_c
 def test_files_that_describe_no_known_model(
     file: Path, monkeypatch: pytest.MonkeyPatch, field: str, value: Any, message: str
 ) -> None:
-    monkeypatch.setattr("cnn.serialization._digest", lambda state, about: "0")
+    monkeypatch.setattr("cnn.storage._digest", lambda state, about: "0")
     about = {
         "format": 1,
         "architecture": ARCHITECTURE,

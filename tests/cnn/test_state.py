@@ -52,6 +52,16 @@ def test_nested_containers_join_their_names() -> None:
     assert next(iter(model.named_buffers())) == "1.1.running_mean"
 
 
+def test_residual_layers_name_their_parts_as_modules() -> None:
+    shortcut = cnn.Sequential(cnn.Conv2d(1, 2, 1), cnn.BatchNorm2d(2))
+    body = cnn.Sequential(cnn.Conv2d(1, 2, 1, bias=False))
+    model = cnn.Sequential(cnn.ReLU(), cnn.Residual(body, shortcut), cnn.Residual(cnn.ReLU()))
+    names = list(model.state_dict())
+    assert names[:3] == ["1.body.0.weight", "1.shortcut.0.weight", "1.shortcut.0.bias"]
+    assert names[-1] == "1.shortcut.1.num_batches_tracked"
+    assert next(iter(model.named_buffers())) == "1.shortcut.1.running_mean"
+
+
 def test_state_is_a_copy() -> None:
     model = small_net()
     model.state_dict()["0.weight"][...] = 7

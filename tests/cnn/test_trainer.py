@@ -86,7 +86,7 @@ def test_the_trainers_backend_is_used_and_left_again(monkeypatch: pytest.MonkeyP
 
 def test_history_is_what_was_seen() -> None:
     watcher = Recorder()
-    history = trainer().fit(stripes(9), stripes(5), epochs=2, batch_size=4, observer=watcher)
+    history = trainer().fit(stripes(9), stripes(5), epochs=2, batch_size=4, callbacks=[watcher])
     assert watcher.epochs == history
     assert [metrics["epoch"] for metrics in history] == [1, 2]
     assert [(seen.epoch, seen.batch) for seen in watcher.batches] == [
@@ -97,7 +97,7 @@ def test_history_is_what_was_seen() -> None:
     ]
     assert {(seen.epochs, seen.batches) for seen in watcher.batches} == {(2, 2)}
     for metrics, last in zip(history, watcher.batches[1::2], strict=True):
-        assert set(metrics) == set(cnn.EpochMetrics.__annotations__)
+        assert set(metrics) == cnn.EpochMetrics.__required_keys__
         assert metrics["train_loss"] == last.loss
         assert metrics["train_accuracy"] == last.accuracy
         assert metrics["images_per_second"] == last.images_per_second
@@ -245,6 +245,7 @@ def test_refused_training_data(train: Any, error: type[Exception], message: str)
         ({"batch_size": True}, TypeError, "batch_size must be an integer, got True"),
         ({"test": (X[:0], Y[:0])}, ValueError, "test must have 1 or more images, got 0"),
         ({"test": (X, Y + 5)}, ValueError, "test's y must be from 0 to 2"),
+        ({"validation": (X, Y + 5)}, ValueError, "validation's y must be from 0 to 2"),
     ],
 )
 def test_refused_settings(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -266,7 +267,7 @@ def test_refused_trainers() -> None:
 def test_batches_of_one_train_where_there_is_no_batch_norm() -> None:
     model = cnn.Sequential(cnn.Flatten(), cnn.Linear(16, 3, rng=np.random.default_rng(0)))
     watcher = Recorder()
-    trainer(model).fit(stripes(3), stripes(3), epochs=1, batch_size=1, observer=watcher)
+    trainer(model).fit(stripes(3), stripes(3), epochs=1, batch_size=1, callbacks=[watcher])
     assert len(watcher.batches) == 3
 
 
@@ -285,3 +286,90 @@ def test_a_model_or_optimizer_of_another_kind() -> None:
         cnn.Trainer(cnn.Flatten())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"^optimizer must be one of cnn.optim, got 'sgd'"):
         cnn.Trainer(small_net(), optimizer="sgd")  # type: ignore[arg-type]
+
+
+def test_the_schedule_changes_the_rate_of_each_step_and_gives_it_back() -> None:
+    rates = []
+
+    class Rates(cnn.Observer):
+        def on_start(self, fit: cnn.Fit) -> None:
+            self.fit = fit
+
+        def on_batch(self, progress: cnn.BatchProgress) -> None:
+            rates.append(self.fit.trainer.optimizer.lr)
+
+    schedule = cnn.optim.Cosine(warmup=1)
+    made = trainer(optimizer=cnn.optim.SGD(lr=0.5), schedule=schedule)
+    made.fit(stripes(9), stripes(3), epochs=2, batch_size=4, callbacks=[Rates()])
+    assert rates == [0.5 * schedule.factor(step, 4) for step in range(4)]
+    assert rates == pytest.approx([0.25, 0.5, 0.375, 0.125])
+    assert made.optimizer.lr == 0.5
+
+
+def test_the_rate_comes_back_after_an_error() -> None:
+    made = trainer(optimizer=cnn.optim.SGD(lr=1e300), schedule=cnn.optim.Cosine(warmup=1))
+    with pytest.raises(cnn.NonFiniteLossError):
+        made.fit(stripes(6), stripes(3), batch_size=2)
+    assert made.optimizer.lr == 1e300
+
+
+def test_clipping_bounds_a_step() -> None:
+    x, y = stripes(6)
+    moved = {}
+    for limit in (None, 1e-3, 1e-4):
+        made = trainer(optimizer=cnn.optim.SGD(lr=1.0), clip_norm=limit)
+        before = [parameter.data.copy() for parameter in made.model.parameters()]
+        made.step(x, y)
+        after = made.model.parameters()
+        squares = [((p.data - old) ** 2).sum() for p, old in zip(after, before, strict=True)]
+        moved[limit] = math.sqrt(sum(squares))
+    assert moved[None] > 0.01
+    assert moved[1e-3] == pytest.approx(1e-3, rel=0.01)
+    assert moved[1e-4] == pytest.approx(1e-4, rel=0.02)
+
+
+def test_augmentation_sees_training_images_alone() -> None:
+    seen = []
+
+    def darken(x: np.ndarray) -> np.ndarray:
+        seen.append(len(x))
+        return x * 0
+
+    made = trainer(cnn.Sequential(cnn.Flatten(), cnn.Linear(16, 3, bias=False, dtype="float64")))
+    (metrics,) = made.fit(stripes(9), stripes(5), epochs=1, batch_size=4, augment=darken)
+    assert seen == [4, 5]
+    assert metrics["train_loss"] == pytest.approx(math.log(3))
+    assert metrics["test_loss"] != pytest.approx(math.log(3))
+
+
+def test_a_failed_step_takes_dropouts_draw_back() -> None:
+    model = cnn.Sequential(*small_net().layers[:-1], cnn.Dropout(rng=1), small_net().layers[-1])
+    made = trainer(model)
+    (before,) = (g.bit_generator.state for g in model.named_generators().values())
+    with pytest.raises(kernels.ShapeError):
+        made.step(stripes(2).x, np.array([0, 3]))
+    (after,) = (g.bit_generator.state for g in model.named_generators().values())
+    assert after == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"schedule": "cosine"}, TypeError, "schedule must be one of cnn.optim, got 'cosine'"),
+        ({"clip_norm": 0}, ValueError, "clip_norm must be finite and above 0, got 0"),
+        ({"clip_norm": "x"}, TypeError, "clip_norm must be a number, got 'x'"),
+    ],
+)
+def test_refused_schedules_and_limits(
+    arguments: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        trainer(**arguments)
+
+
+def test_a_warmup_as_long_as_the_training_is_refused_before_it() -> None:
+    made = trainer(schedule=cnn.optim.Constant(warmup=6))
+    before = made.model.state_dict()
+    with pytest.raises(kernels.ShapeError, match="shorter than the training of 6 steps, got 6"):
+        made.fit(stripes(9), stripes(3), epochs=3, batch_size=4)
+    assert same_state(before, made.model.state_dict())

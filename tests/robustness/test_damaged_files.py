@@ -74,6 +74,17 @@ def _valid_dataset(got: Dataset, whole: Dataset) -> None:
         assert 0 <= split.y.min() <= split.y.max() <= 9
 
 
+def _write_npz(path: Path) -> None:
+    pixels = np.frombuffer(IMAGES[16:], np.uint8).reshape(40, 28, 28)
+    labels = np.frombuffer(LABELS[8:], np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+
+
+def _load_npz(path: Path) -> Dataset:
+    return cnn.data.load(str(path.rename(path.with_suffix(".npz"))))
+
+
 def _write_labels(path: Path) -> None:
     """Labels of a whole small data set; not compressed, so that they can be wrong."""
     for prefix in ("train", "t10k"):
@@ -105,6 +116,7 @@ FORMATS = {
     "MNIST's labels": Format(
         _write_labels, _dataset_with_labels, DataError, _valid_dataset, refused=CASES // 2
     ),
+    "npz": Format(_write_npz, _load_npz, DataError, _valid_dataset, refused=CASES // 2),
     "safetensors": Format(
         _write_model, cnn.load, cnn.ModelFileError, _same_model, refused=CASES * 99 // 100
     ),
@@ -145,8 +157,25 @@ def hook(event, arguments):
 sys.addaudithook(hook)
 pickle.loads(pickle.dumps(np.dtype("float32")))
 assert looked_up
+pickled, objects = {str(tmp_path / "objects.npz")!r}, np.array([[print]], object)
+np.savez(pickled, x_train=objects, y_train=objects, x_test=objects, y_test=objects)
 looked_up.clear()
+try:
+    cnn.data.load(pickled)
+except cnn.data.DataError as error:
+    assert "plain arrays" in str(error), error
+else:
+    raise AssertionError("pickled objects were taken for images")
 cnn.data.load("mnist-subset"), cnn.data.load("digits"), cnn.load({str(file)!r})
 assert not looked_up, looked_up
 """
     run(code)
+
+
+def test_metadata_nested_beyond_reason(tmp_path):
+    from safetensors.numpy import save_file
+
+    file = tmp_path / "model.safetensors"
+    save_file({"x": np.zeros(1, "float32")}, file, {"cnn_kernels": "[" * 100_000 + "]" * 100_000})
+    with pytest.raises(cnn.ModelFileError, match=r"model\.safetensors: cannot be used"):
+        cnn.load(file)
