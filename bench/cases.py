@@ -183,7 +183,6 @@ QUICK = (
     "mnist-cnn-b32",
     "digits-conv2-b1",
     "digits-pool-b8",
-    "digits-bn2-b8",
     "resnet20-c64-b32",
     "resnet18-c128-b8",
     "mobilenet-dw128-b8",

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import contestants
 from bench.roofline import Roofline
-from bench.selection import GROWING
+from bench.selection import GROWING, exists
 from bench.training_run import TrainingRun
 from bench.turns import Item
 from cnn.files import replacing
@@ -170,7 +170,7 @@ def ratio(mine: Row, theirs: Row) -> Ratio:
 
 
 def load(path: Path) -> Run:
-    """Read a saved run.
+    """Read a saved run; rows of cases that are no more are left out.
 
     Raises
     ------
@@ -181,7 +181,8 @@ def load(path: Path) -> Run:
         content = json.loads(path.read_text())
         if content.pop("format") != FORMAT:
             raise ValueError("of another format")
-        content["rows"] = [Row(**row) for row in content["rows"]]
+        rows = [Row(**row) for row in content["rows"]]
+        content["rows"] = [row for row in rows if exists(row.case)]
         content["refused"] = [Refusal(**refusal) for refusal in content["refused"]]
         return Run(**content)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -26,11 +26,14 @@ GENERATIONS = {selection.QUICK: 6, selection.FULL: 3}
 """How often all processes are started. Where its memory happens to lie can make a process half as
 fast as its twin for as long as it lives (numba's max-pool: 0.20 ms in nine, 0.31 in the tenth)."""
 
-SECONDS = {selection.QUICK: 270.0}
+SECONDS = {selection.QUICK: 280.0}
 """A suite ends before a generation that would take it beyond this."""
 
-FEW_GENERATIONS = {"naive": 1} | dict.fromkeys(contestants.TORCH_COMPILE, 2)
-"""For those that take long."""
+FEW_GENERATIONS = {"naive": 1} | dict.fromkeys(contestants.TORCH_COMPILE, 1)
+"""For those that take long to get going, or to finish."""
+
+SCALING_GENERATIONS = 2
+"""For the processes with fewer threads."""
 
 Progress = Callable[[str, int, int], None]
 """Called with what runs now, turns done, and turns in all."""
@@ -61,7 +64,7 @@ class Plan:
         ]
         order = self.order()
         entrants = {Entrant(name, self.threads): selection.taken_by(name, order) for name in names}
-        if self.whole:
+        if self.whole and generation < SCALING_GENERATIONS:
             scaling = [item for item in self.items if item[0] in cases.THREAD_SCALING]
             entrants |= {
                 Entrant(name, count): scaling
@@ -116,7 +119,9 @@ def run(plan: Plan, progress: Progress) -> Run:
             began = time.perf_counter()
             entrants = plan.entrants(generation)
             found.add(*turns.compete(entrants, plan.order(), plan.rounds, folder, on_turn))
-            if 2 * time.perf_counter() - began - clock > plan.seconds:  # the next one's end
+            now = time.perf_counter()
+            # The first takes about twice as long as the others: it says nothing of the next one.
+            if generation > 0 and now + (now - began) - clock > plan.seconds:
                 break
         progress("the limits of this machine", done, total)
         after = roofline.measure_apart(plan.threads, folder)

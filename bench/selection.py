@@ -34,6 +34,11 @@ def case(case_id: str) -> Case:
     return _CASES[case_id]
 
 
+def exists(case_id: str) -> bool:
+    """Tell whether there is a case of that id."""
+    return case_id in _CASES
+
+
 def items(
     suite: str = QUICK, patterns: Sequence[str] = (), passes: Sequence[str] = ()
 ) -> list[Item]:

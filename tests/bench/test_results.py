@@ -59,6 +59,12 @@ def test_a_saved_run_comes_back(tmp_path):
     assert results.saved(tmp_path, found.machine | {"cpu": "another"}) == []
 
 
+def test_rows_of_cases_that_are_no_more_are_left_out(tmp_path):
+    path = run(usual_rows()).save(tmp_path)
+    path.write_text(path.read_text().replace("mnist-relu2-b32", "mnist-relu2-b33"))
+    assert results.load(path).items() == [CONV]
+
+
 @pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format": 0}', '{"format": 1, "x": 2}'])
 def test_what_is_no_saved_run_is_refused(tmp_path, damage):
     path = tmp_path / "run.json"
