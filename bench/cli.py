@@ -184,7 +184,6 @@ def _run_for_readme(folder: Path) -> results.Run:
         names=_names(None),
         threads=_threads(None),
         generations=_generations(selection.QUICK),
-        seconds=running.SECONDS[selection.QUICK],
     )
     found = _run(plan)
     pictures.draw(found, folder)
