@@ -87,7 +87,7 @@ def run(
         names=_names(backend),
         threads=_threads(threads),
         generations=generations or _generations(suite),
-        seconds=running.SECONDS.get(suite, math.inf),
+        seconds=math.inf if generations else running.SECONDS.get(suite, math.inf),
         whole=not (case or backend or pass_name),
     )
     found = _run(plan)
