@@ -25,12 +25,13 @@ FORMAT = 1
 
 FASTEST = 3
 """Turns whose mean is quoted. Whatever disturbs a turn makes it slower, and on a shared machine
-most turns are disturbed. Of 138 ratios in three runs of the same code, so many came out within 10 %
-of each other: 84 % with this mean, 82 % with the minimum, 70 % with the tenth percentile, 61 % with
-the lower quartile, 59 % with the median of ratios turn by turn."""
+most turns are disturbed. Share of ratios that came out within 10 % of each other when the same code
+ran again: in three pairs of runs (138 ratios) 84 % with this mean, 82 % with the minimum, 70 % with
+the tenth percentile; in one of those pairs (46 ratios) 91 % with the minimum, 61 % with the lower
+quartile, 59 % with the median of ratios turn by turn."""
 
 TRUSTED_SPREAD = 0.20
-"""Rows with more are marked as disturbed: without those, 93 % of the ratios above were within 10 %.
+"""Rows with more are marked as disturbed: without those, 93 % of the 138 ratios were within 10 %.
 """
 
 

@@ -24,7 +24,8 @@ ROUNDS = 6
 
 GENERATIONS = {selection.QUICK: 6, selection.FULL: 3}
 """How often all processes are started. Where its memory happens to lie can make a process half as
-fast as its twin for as long as it lives (numba's max-pool: 0.20 ms in nine, 0.31 in the tenth)."""
+fast as its twin for as long as it lives (numba's max-pool: medians of 0.20 to 0.25 ms in eight
+processes, 0.32 and 0.53 in two)."""
 
 SECONDS = {selection.QUICK: 280.0}
 """A suite ends before a generation that would take it beyond this."""
