@@ -1,27 +1,33 @@
-"""Convolution and its gradients: gather a band of rows into cache, multiply by the weights.
-
-One task is a band of output rows of one image. Forward and backward to the input are the same
-loop nest under different plans. The weight gradient sums tasks into a few partial results, by a
-rule that depends on the shapes alone, so that its bits do not depend on the number of threads.
-"""
+"""Convolution and its gradients: plan, pack the weights, run a loop nest."""
 
 from __future__ import annotations
 
-import numba
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.blocks import clear, copy
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba import micro_kernel, threads
+from kernels.backends.numba.accumulating import accumulate
+from kernels.backends.numba.gathering import gather
+from kernels.backends.numba.loading import POOL
 from kernels.backends.numba.memory import FlatOutput, flat_input
-from kernels.backends.numba.micro_kernel import multiply_accumulate
-from kernels.backends.numba.plan import Plan, backward_plan, forward_plan
+from kernels.backends.numba.packing import pack, unpack
+from kernels.backends.numba.plan import (
+    Plan,
+    backward_plan,
+    forward_plan,
+    lanes_of,
+    weight_plan,
+)
 from kernels.backends.numba.reduction import channel_sums
+from kernels.backends.numba.workspace import borrowed
 from kernels.geometry import ConvGeometry
 
-MOST_PARTIALS = 16
-PARTIAL_BYTES = 16 * 2**20
-"""Limits to the partial weight gradients that are summed side by side; two there always are."""
+NO_POOL = np.zeros(0, POOL)
+NOT_TAKEN = np.zeros(0, np.uint8)
+NO_SLOTS = np.zeros(0, np.float64)
 
 
 def conv2d(
@@ -33,34 +39,27 @@ def conv2d(
     out: FloatArray,
 ) -> None:
     """Gather each output from the inputs under its window."""
-    plan = forward_plan(geometry)
-    start = np.zeros(geometry.out_channels, x.dtype) if bias is None else bias
-    weights = _packed(weight, plan, geometry, transposed=False)
+    plan = forward_plan(geometry, lanes_of(x.dtype))
+    weights = packed(weight, plan, geometry, forward=True)
     with FlatOutput(out) as y:
-        _gather(flat_input(x), flat_input(weights), flat_input(start), y, plan)
+        run_gather(plan, flat_input(x), weights, started(bias, plan, x.dtype), y)
 
 
 def conv2d_backward_input(
     grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Gather each input's gradient from the outputs it went into."""
-    plan = backward_plan(geometry)
-    start = np.zeros(geometry.channels, grad_y.dtype)
-    weights = _packed(weight, plan, geometry, transposed=True)
+    plan = backward_plan(geometry, lanes_of(grad_y.dtype))
+    weights = packed(weight, plan, geometry, forward=False)
     with FlatOutput(out) as grad_x:
-        _gather(flat_input(grad_y), flat_input(weights), flat_input(start), grad_x, plan)
+        run_gather(plan, flat_input(grad_y), weights, started(None, plan, grad_y.dtype), grad_x)
 
 
 def conv2d_backward_weight(
     grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Multiply the transposed windows by the outputs' gradients, and sum over images."""
-    plan = forward_plan(geometry)
-    G, (O, Cg, KH, KW) = geometry.groups, geometry.weight_shape
-    partials = np.zeros((_partials(plan, out.nbytes), G, KH * KW * Cg, O // G), x.dtype)
-    _accumulate(flat_input(x), flat_input(grad_y), partials.reshape(-1), len(partials), plan)
-    total = partials.sum(axis=0).reshape(G, KH, KW, Cg, O // G)
-    out[...] = total.transpose(0, 4, 3, 1, 2).reshape(out.shape)
+    run_accumulate(geometry, flat_input(x), flat_input(grad_y), out)
 
 
 def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
@@ -68,112 +67,59 @@ def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
     out[...] = channel_sums(flat_input(grad_y), grad_y.shape[1])
 
 
-def _packed(
-    weight: FloatArray, plan: Plan, geometry: ConvGeometry, *, transposed: bool
-) -> FloatArray:
-    """Return the weights flat in the order group, tap (as planned), source and target channel."""
-    G, (O, Cg, KH, KW) = geometry.groups, geometry.weight_shape
-    split = weight.reshape(G, O // G, Cg, KH * KW)
-    order = (0, 3, 1, 2) if transposed else (0, 3, 2, 1)
-    return split.transpose(order)[:, plan.taps].reshape(-1)
-
-
-def _partials(plan: Plan, weight_bytes: int) -> int:
-    tasks = plan.images * plan.bands
-    return max(1, min(tasks, MOST_PARTIALS, max(2, PARTIAL_BYTES // weight_bytes)))
-
-
-@parallel
-def _gather(source, weights, start, target, plan):
-    for task in numba.prange(plan.images * plan.bands):
-        _gather_band(source, weights, start, target, task // plan.bands, task % plan.bands, plan)
-
-
-@serial
-def _gather_band(source, weights, start, target, image, band, plan):
-    scratch = _band_of(source, image, band, plan)
-    out_group = plan.target_channels // plan.groups
-    in_group = plan.source_channels // plan.groups
-    row = band * plan.band_rows
-    first = (image * plan.target_rows + row) * plan.target_columns * plan.target_channels
-    last = band == plan.bands - 1
-    pixels = min(plan.band_rows, plan.target_rows - row) * plan.target_columns
-    for pixel in range(pixels):
-        copy(target, first + pixel * plan.target_channels, start, 0, plan.target_channels)
-    group_size = plan.tap_starts[-1] * out_group
-    for phase in range(len(plan.pixel_starts) - 1):
-        begin = plan.pixel_starts[phase]
-        end = begin + plan.pixel_counts[int(last), phase]
-        tap_begin, tap_end = plan.tap_starts[phase], plan.tap_starts[phase + 1]
-        for group in range(plan.groups):
-            multiply_accumulate(
-                target,
-                first + group * out_group,
-                plan.target_offsets[begin:end],
-                scratch,
-                group * in_group,
-                plan.pixel_offsets[begin:end],
-                plan.tap_offsets[tap_begin:tap_end],
-                weights,
-                group * group_size + tap_begin * out_group,
-                out_group,
-                out_group,
-            )
-
-
-@parallel
-def _accumulate(source, grad, partials, count, plan):
-    tasks = plan.images * plan.bands
-    size = len(partials) // count
-    for part in numba.prange(count):
-        for task in range(part * tasks // count, (part + 1) * tasks // count):
-            _accumulate_band(
-                source, grad, partials, part * size, task // plan.bands, task % plan.bands, plan
-            )
-
-
-@serial
-def _accumulate_band(source, grad, partials, first, image, band, plan):
-    scratch = _band_of(source, image, band, plan)
-    out_group = plan.target_channels // plan.groups
-    in_group = plan.source_channels // plan.groups
-    row = image * plan.target_rows + band * plan.band_rows
-    grad_first = row * plan.target_columns * plan.target_channels
-    pixels = plan.pixel_counts[int(band == plan.bands - 1), 0]
-    taps = len(plan.tap_offsets)
-    weight_rows = np.arange(taps) * out_group
-    for group in range(plan.groups):
-        multiply_accumulate(
-            partials,
-            first + group * taps * out_group,
-            weight_rows,
-            scratch,
-            group * in_group,
-            plan.tap_offsets,
-            plan.pixel_offsets[:pixels],
-            grad,
-            grad_first + group * out_group,
-            plan.target_channels,
-            out_group,
+def run_gather(
+    plan: Plan, source: FloatArray, weights: FloatArray, start: FloatArray, target: FloatArray
+) -> None:
+    """Run the loop nest on plain tensors."""
+    micro_kernel.prepare(source.dtype)
+    nothing = source[:0]
+    with borrowed(plan.work * threads.most(), source.dtype) as work:
+        gather(
+            *(source, nothing, False, nothing, nothing, NOT_TAKEN, NO_POOL, weights, start),
+            *(target, nothing, nothing, nothing, False, False, NO_SLOTS, work),
+            *plan.arrays,
         )
 
 
-@serial
-def _band_of(source, image, band, plan):
-    """Copy the source rows that a band of targets needs, with zeros outside the image."""
-    C = plan.source_channels
-    columns, width = plan.source_columns, plan.scratch_columns
-    scratch = np.empty(plan.scratch_rows * width * C, source.dtype)
-    left = min(width, max(0, -plan.first_column))
-    inside = max(0, min(width - left, columns - (plan.first_column + left)))
-    for i in range(plan.scratch_rows):
-        row = plan.first_row + band * plan.band_step + i
-        begin = i * width * C
-        if row < 0 or row >= plan.source_rows:
-            clear(scratch, begin, width * C)
-            continue
-        place = (image * plan.source_rows + row) * columns + plan.first_column + left
-        clear(scratch, begin, left * C)
-        copy(scratch, begin + left * C, source, place * C, inside * C)
-        clear(scratch, begin + (left + inside) * C, (width - left - inside) * C)
-    return scratch
+def run_accumulate(
+    geometry: ConvGeometry, source: FloatArray, grad: FloatArray, out: FloatArray
+) -> None:
+    """Run the loop nest on plain tensors and write the gradient of the weights."""
+    plan = weight_plan(geometry, lanes_of(source.dtype))
+    micro_kernel.prepare(source.dtype)
+    nothing = source[:0]
+    size = max(plan.parts * plan.size, 1)
+    inner = plan.rows * 18 * lanes_of(source.dtype)
+    with borrowed(plan.work * threads.most() + size + inner, source.dtype) as work:
+        partials, work = work[:size], work[size:]
+        accumulate(
+            *(source, nothing, False, grad, nothing, nothing, NOT_TAKEN, NO_POOL),
+            *(partials, plan.parts, work, *plan.arrays),
+        )
+        flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
+        unpack(partials, plan.parts, flat.reshape(-1), work, plan.arrays[0])
+    if flat is not out:
+        out[...] = flat
+
+
+def packed(
+    weight: FloatArray, plan: Plan, geometry: ConvGeometry, *, forward: bool
+) -> FloatArray:
+    """Return the weights as the plan's algorithm reads them."""
+    _, Cg, KH, KW = geometry.weight_shape
+    flat = np.ascontiguousarray(weight).reshape(-1).view()
+    flat.flags.writeable = False
+    plain = np.empty(plan.plain_size, weight.dtype)
+    points = np.empty(plan.points_size, weight.dtype)
+    by_output, by_input = Cg * KH * KW, KH * KW
+    steps = (by_input, by_output) if forward else (by_output, by_input)
+    pack(flat, plain, points, plan.taps, *steps, plan.shape)
+    return points if plan.winograd else plain
+
+
+def started(bias: FloatArray | None, plan: Plan, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return what each target channel starts from, and a panel of zeros."""
+    start = np.zeros(plan.target_channels + plan.panel, dtype)
+    if bias is not None:
+        start[: plan.target_channels] = bias
+    return start

@@ -35,7 +35,7 @@ PRANGE_ONLY = {
     "stencil": False,
 }
 
-serial = numba.njit(**FLAGS)
+serial = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
 def parallel(function: Callable[..., None]) -> Callable[..., None]:

@@ -1,12 +1,10 @@
-"""The one inner loop: a matrix product whose operands are found through tables of offsets.
+"""The one inner loop: a matrix product on tiles of C that stay in registers.
 
-``C[m, v] += Σ_k A[m, k] · B[k, v]`` where ``A[m, k]`` is ``a[a_rows[m] + a_columns[k]]``, row m of
-C starts at ``c[c_rows[m]]`` and row k of B at ``b[k · b_stride]``. With the offsets of pixels and
-of a window's taps in the tables this is a convolution in any direction, of any stride and
-dilation, without im2col: the indirect convolution of Dukhan (arXiv:1907.02129) on the
-batch-reduce product of Georganas et al. (arXiv:1906.06440).
-
-A tile of C is held in registers while k runs: TILE_ROWS × TILE_VECTORS accumulators.
+``C[m, v] += Σ_k A[m, k] · B[k, v]``, where A's rows are ``a_step`` apart and its columns come in
+segments (the taps of a window that lie side by side), and B is packed so that the vectors of a row
+of the tile follow one another. So one kernel serves a convolution in any direction, of any stride
+and dilation, and Winograd's products: the batch-reduce product of Georganas et al.
+(arXiv:1906.06440).
 """
 
 from __future__ import annotations
@@ -16,109 +14,115 @@ from typing import Any
 
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.jit import serial
+from kernels.backends.numba.standalone import Standalone
 from kernels.backends.numba.vector import (
-    add,
-    broadcast,
+    add_rows,
+    add_rows_first,
     lanes,
-    load,
-    load_first,
-    multiply_add,
+    rank_one_update,
     repeat,
-    replaced,
-    store,
-    store_first,
+    store_rows,
+    store_rows_first,
     zeros,
 )
 
-# AVX-512 has 32 registers: 8 × 2 accumulators, 2 of B and one of A. From 14 × 2 on LLVM stops
-# unrolling and the tile spills (2 GFLOP/s instead of 87 on Zen 4). AVX2 and SSE have 16 registers.
-TILE_ROWS = 8 if REGISTER_BYTES == 64 else 6
-TILE_VECTORS = 2
+PANEL_VECTORS = 2
+"""Vectors in a row of a tile, and of a panel that B is packed in."""
 
-BLOCK_TERMS = 512
-"""Terms of the sums that are added up in registers before they go to C."""
+TILE_ROWS = (14, 8, 4, 2, 1) if REGISTER_BYTES == 64 else (6, 4, 3, 2, 1)
+"""Rows of the tiles. 14 × 2 accumulators and 3 operands fit AVX-512's 32 registers, 6 × 2 the 16
+of AVX2 and SSE. On Zen 4 each height but the last ran at 95 to 99 % of peak."""
+
+
+NO_BASE = -1
+"""For ``base_step``: C starts from zero."""
 
 
 def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
-    """Make the tile of ``rows`` rows by ``vectors`` whole vectors."""
+    """Make the product for ``rows`` rows by ``vectors`` vectors, the last with ``valid`` lanes.
+
+    ``C = base + A @ B``: the base is a bias, with rows 0 apart, or what C holds already. All five
+    operands are pointers: the reference counts of arrays made LLVM spill the tile.
+    """
     count = rows * vectors
 
     @serial
-    def tile(c, c_start, c_rows, m, a, a_start, a_rows, a_columns, b, b_start, b_stride):
-        width = lanes(c)
-        starts = repeat(a_start, rows)
-        for i in range(rows):
-            starts = replaced(starts, i, a_start + a_rows[m + i])
+    def tile(
+        c, base, a, b, segments, c_place, base_place, a_place, valid,
+        c_step, base_step, a_step, a_k, b_place, b_k, first, last,
+    ):  # fmt: skip
         total = repeat(zeros(c), count)
-        for k in range(len(a_columns)):
-            b_place = b_start + k * b_stride
-            for j in range(vectors):
-                b_vector = load(b, b_place + j * width)
-                for i in range(rows):
-                    a_vector = broadcast(a, starts[i] + a_columns[k])
-                    at = i * vectors + j
-                    total = replaced(total, at, multiply_add(a_vector, b_vector, total[at]))
-        for i in range(rows):
-            for j in range(vectors):
-                place = c_start + c_rows[m + i] + j * width
-                store(c, place, add(load(c, place), total[i * vectors + j]))
+        for s in range(first, last):
+            place = a_place + segments[2 * s]
+            for _ in range(segments[2 * s + 1]):
+                total = rank_one_update(total, rows, a, place, a_step, b, b_place)
+                place += a_k
+                b_place += b_k
+        if valid == lanes(c):
+            if base_step != NO_BASE:
+                total = add_rows(total, rows, base, base_place, base_step)
+            store_rows(total, rows, c, c_place, c_step)
+        else:
+            total = add_rows_first(total, rows, base, base_place, base_step, valid)
+            store_rows_first(total, rows, c, c_place, c_step, valid)
 
     return tile
 
 
-def _make_edge(rows: int) -> Callable[..., Any]:
-    """Make the tile of ``rows`` rows by the first ``valid`` lanes of one vector."""
+def _make_product(vectors: int) -> Callable[..., Any]:
+    """Make the product for any number of rows: as many of the highest tile as fit, then lower."""
+    rows_0, rows_1, rows_2, rows_3, rows_4 = TILE_ROWS
+    tile_0, tile_1, tile_2, tile_3, tile_4 = (_make_tile(rows, vectors) for rows in TILE_ROWS)
 
     @serial
-    def edge(c, c_start, c_rows, m, a, a_start, a_rows, a_columns, b, b_start, b_stride, valid):
-        starts = repeat(a_start, rows)
-        for i in range(rows):
-            starts = replaced(starts, i, a_start + a_rows[m + i])
-        total = repeat(zeros(c), rows)
-        for k in range(len(a_columns)):
-            b_vector = load_first(b, b_start + k * b_stride, valid)
-            for i in range(rows):
-                a_vector = broadcast(a, starts[i] + a_columns[k])
-                total = replaced(total, i, multiply_add(a_vector, b_vector, total[i]))
-        for i in range(rows):
-            place = c_start + c_rows[m + i]
-            store_first(c, place, add(load_first(c, place, valid), total[i]), valid)
+    def product(c, base, a, b, segments, M, c_place, base_place, a_place, valid, steps):
+        c_step, base_step, a_step = steps[:3]
+        m = 0
+        while m < M:
+            c_m = c_place + m * c_step
+            base_m = base_place + m * base_step
+            a_m = a_place + m * a_step
+            if M - m >= rows_0:
+                tile_0(c, base, a, b, segments, c_m, base_m, a_m, valid, *steps)
+                m += rows_0
+            elif M - m >= rows_1:
+                tile_1(c, base, a, b, segments, c_m, base_m, a_m, valid, *steps)
+                m += rows_1
+            elif M - m >= rows_2:
+                tile_2(c, base, a, b, segments, c_m, base_m, a_m, valid, *steps)
+                m += rows_2
+            elif M - m >= rows_3:
+                tile_3(c, base, a, b, segments, c_m, base_m, a_m, valid, *steps)
+                m += rows_3
+            else:
+                tile_4(c, base, a, b, segments, c_m, base_m, a_m, valid, *steps)
+                m += rows_4
 
-    return edge
+    return product
 
 
-_full_tile = _make_tile(TILE_ROWS, TILE_VECTORS)
-_edge = _make_edge(TILE_ROWS)
-_row = _make_edge(1)
+_wide, _narrow = _make_product(PANEL_VECTORS), _make_product(1)
 
 
-@serial
-def multiply_accumulate(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_start, b_stride, V):
-    """Add A @ B to C, which has ``V`` columns; the lengths of the tables are its M and K.
+def multiply_panel(
+    c, base, a, b, segments, M, V, c_place, base_place, a_place,
+    c_step, base_step, a_step, a_k, b_place, b_k, first, last,
+):  # fmt: skip
+    """``C = base + A @ B`` for a panel: M rows, ``V`` columns, at most PANEL_VECTORS vectors.
 
-    K goes in blocks: rounding errors then grow with a block's length and the number of blocks, not
-    with K, and a block of B stays in the L2 cache.
+    Row i of C is at ``c[c_place + i · c_step]``, of the base at
+    ``base[base_place + i · base_step]``; A's element (i, k) is at
+    ``a[a_place + i · a_step + offset + k · a_k]`` with the offset and length of each segment from
+    ``first`` to ``last``, two integers in ``segments``; B's rows are ``b_k`` apart from
+    ``b[b_place]`` on. All operands are pointers.
     """
-    for k in range(0, len(a_columns), BLOCK_TERMS):
-        columns = a_columns[k : min(k + BLOCK_TERMS, len(a_columns))]
-        b_block = b_start + k * b_stride
-        _accumulate_block(c, c_start, c_rows, a, a_start, a_rows, columns, b, b_block, b_stride, V)
+    steps = c_step, base_step, a_step, a_k, b_place, b_k, first, last
+    width = lanes(c)
+    if V > width:
+        _wide(c, base, a, b, segments, M, c_place, base_place, a_place, V - width, steps)
+    else:
+        _narrow(c, base, a, b, segments, M, c_place, base_place, a_place, V, steps)
 
 
-@serial
-def _accumulate_block(c, c_start, c_rows, a, a_start, a_rows, a_columns, b, b_start, b_stride, V):
-    M = len(a_rows)
-    whole_rows = M - M % TILE_ROWS
-    tile_width = TILE_VECTORS * lanes(c)
-    whole_columns = V - V % tile_width
-    for v in range(0, whole_columns, tile_width):
-        c_v, b_v = c_start + v, b_start + v
-        for m in range(0, whole_rows, TILE_ROWS):
-            _full_tile(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride)
-    for v in range(0, V, lanes(c)):
-        c_v, b_v, valid = c_start + v, b_start + v, min(V - v, lanes(c))
-        if v >= whole_columns:
-            for m in range(0, whole_rows, TILE_ROWS):
-                _edge(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride, valid)
-        for m in range(whole_rows, M):
-            _row(c, c_v, c_rows, m, a, a_start, a_rows, a_columns, b, b_v, b_stride, valid)
+prepare = Standalone(multiply_panel, pointers=4, integers=13).prepare
+"""To be called with a dtype before any loop nest that multiplies."""

@@ -1,188 +1,372 @@
-"""Tables that turn a convolution, in either direction, into products for the micro-kernel.
+"""What the loop nests of a convolution read: sizes, tables of offsets, and the algorithm chosen.
 
-Both directions gather: a target pixel is a sum over window taps of source pixels. Forward, target
-pixel i takes source pixel ``i·stride + q``; backward to the input, the target pixels fall into
-``stride`` phases, and pixel i of a phase takes source pixel ``i + q`` for just those taps whose
-shift divides by the stride. So nothing is multiplied by the zeros of a dilated gradient.
+Everything here is decided in plain Python from the shapes alone, so that results have the same bits
+whatever the number of threads. Sizes are in elements of flat channels-last memory.
 
-Work is cut into bands of target rows. The source rows that a band needs are copied, with zeros
-around them, into a scratch buffer, to which all offsets refer.
+A gather (forward, or backward to the input) is cut into tasks: some images (``chunk``), a band of
+target rows, a part of the target's channels. The source rows that a task needs are copied, with
+zeros around them, into a scratch buffer, to which all offsets refer. The weight gradient is cut
+into the same bands; its tasks are summed into a few partial results.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.geometry import Axis, ConvGeometry
+from kernels.backends.numba import winograd_cost
+from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
+from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.micro_kernel import PANEL_VECTORS
+from kernels.geometry import ConvGeometry
 
-Table = NDArray[np.int64]
+Table = NDArray[Any]
 
 SCRATCH_BYTES = 96 * 1024
-"""What a band's scratch buffer may take, in float32: it has to stay in the L2 cache."""
+"""What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
 
 LEAST_TASKS = 16
-"""Bands are made shorter until there are so many tasks, so that small batches use all cores."""
+"""Tasks are made smaller until there are so many, so that small batches use all cores."""
+
+MOST_TERMS = 512
+"""Terms of the sums that are added up in registers before they go to memory: rounding errors grow
+with a block's length and the number of blocks, not with their product."""
+
+MOST_PARTIALS = 16
+PARTIAL_BYTES = 16 * 2**20
+"""Limits to the partial weight gradients that are summed side by side; two there always are."""
+
+WINOGRAD_TILES = 64
+"""Tiles of a Winograd task, at most: their transforms have to stay in the L2 cache."""
+
+TILE, POINTS = 4, 36
+"""F(4×4, 3×3): output pixels of a tile along each axis, and products per tile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
-    """Target pixels that take the same taps: ``(tap, source pixel of the first of them)``."""
-
-    first: int
-    taps: tuple[tuple[int, int], ...]
+def _fields(names: str) -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in names.split()])
 
 
-@dataclass(frozen=True, slots=True)
-class Gather:
-    """One axis of a convolution: target pixel i of a phase takes source ``i·source_step + q``."""
-
-    target_size: int
-    source_size: int
-    target_step: int
-    source_step: int
-    phases: tuple[Phase, ...]
-
-    @property
-    def low(self) -> int:
-        """Source pixel at the first place of the scratch buffer."""
-        return min((q for phase in self.phases for _, q in phase.taps), default=0)
-
-    def scratch(self, targets: int) -> int:
-        """Length of the scratch buffer that ``targets`` target pixels need."""
-        high = max((q for phase in self.phases for _, q in phase.taps), default=0)
-        steps = -(-targets // self.target_step) - 1
-        return steps * self.source_step + high - self.low + 1
+SHAPE = _fields(
+    "images chunk bands parts groups in_group out_group panels part_panels panel terms "
+    "source_rows source_columns source_channels target_rows target_columns target_channels "
+    "band_rows band_step first_row first_column scratch_rows scratch_columns phases "
+    "winograd tiles_down tiles_across scratch_place products_place inner_place work "
+    "row block_rows segments"
+)
+PHASE = _fields(
+    "target_first rows rows_last columns a_step a_row c_step c_row first_block last_block"
+)
+BLOCK = _fields("first last terms_before")
 
 
-def forward_gather(axis: Axis) -> Gather:
-    """Gather outputs from inputs."""
-    taps = tuple((k, k * axis.dilation - axis.before) for k in range(axis.kernel))
-    return Gather(axis.outputs, axis.size, 1, axis.stride, (Phase(0, taps),))
+@dataclass(frozen=True)
+class Plan:
+    """A plan, as ``arrays`` for the jitted code, and what else Python needs of it.
 
-
-def backward_gather(axis: Axis) -> Gather:
-    """Gather gradients of inputs from gradients of outputs."""
-    phases = []
-    for first in range(min(axis.stride, axis.size)):
-        shifts = ((k, first + axis.before - k * axis.dilation) for k in range(axis.kernel))
-        taps = tuple((k, shift // axis.stride) for k, shift in shifts if not shift % axis.stride)
-        phases.append(Phase(first, taps))
-    return Gather(axis.size, axis.outputs, axis.stride, 1, tuple(phases))
-
-
-class Plan(NamedTuple):
-    """What the jitted loop nest reads; sizes in elements, offsets into flat NHWC memory.
-
-    Phase p owns ``pixel_offsets[pixel_starts[p] : ...]``, of which a full band uses
-    ``pixel_counts[0, p]`` and the last band of an image ``pixel_counts[1, p]``.
+    ``taps`` lists the window's taps in the order in which the weights are to be packed;
+    ``phase_taps`` says how many of them each phase has.
     """
 
-    images: int
-    bands: int
-    groups: int
-    source_rows: int
-    source_columns: int
-    source_channels: int
-    target_rows: int
-    target_columns: int
-    target_channels: int
-    band_rows: int
-    band_step: int
-    first_row: int
-    first_column: int
-    scratch_rows: int
-    scratch_columns: int
+    shape: Table
+    phases: Table
+    blocks: Table
+    segments: Table
     taps: Table
-    pixel_starts: Table
-    pixel_counts: Table
-    pixel_offsets: Table
-    target_offsets: Table
-    tap_starts: Table
-    tap_offsets: Table
+    phase_taps: Table
+
+    @property
+    def arrays(self) -> tuple[Table, Table, Table, Table]:
+        """What the loop nests take."""
+        return self.shape, self.phases, self.blocks, self.segments
+
+    def __getattr__(self, name: str) -> int:
+        """Return a field of the shape."""
+        if name not in (SHAPE.names or ()):
+            raise AttributeError(name)
+        return int(self.shape[name][0])
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks of a gather."""
+        return -(-self.images // self.chunk) * self.bands * self.parts
+
+    @property
+    def plain_size(self) -> int:
+        """Elements of the weights, packed for the direct algorithm."""
+        return self.groups * self.panels * self.terms * self.panel
+
+    @property
+    def points_size(self) -> int:
+        """Elements of the weights, transformed for Winograd's."""
+        return POINTS * self.panels * self.source_channels * self.panel if self.winograd else 0
 
 
-@functools.lru_cache(maxsize=256)
-def forward_plan(geometry: ConvGeometry) -> Plan:
+@functools.lru_cache(maxsize=512)
+def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
-    return _plan(geometry, rows, columns, geometry.channels, geometry.out_channels)
+    return _plan(geometry, rows, columns, geometry.channels, geometry.out_channels, lanes)
 
 
-@functools.lru_cache(maxsize=256)
-def backward_plan(geometry: ConvGeometry) -> Plan:
+@functools.lru_cache(maxsize=512)
+def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     rows, columns = backward_gather(geometry.height), backward_gather(geometry.width)
-    return _plan(geometry, rows, columns, geometry.out_channels, geometry.channels)
+    return _plan(geometry, rows, columns, geometry.out_channels, geometry.channels, lanes)
 
 
-def _plan(
-    geometry: ConvGeometry, rows: Gather, columns: Gather, source_channels: int, channels: int
-) -> Plan:
-    band_rows = _band_rows(rows, columns.scratch(columns.target_size) * source_channels, geometry)
-    bands = -(-rows.target_size // band_rows)
-    last_rows = rows.target_size - (bands - 1) * band_rows
-    width = columns.scratch(columns.target_size)
-    in_group = source_channels // geometry.groups
-    pixels, targets, counts, taps, offsets = [], [], [], [], []
-    for row_phase in rows.phases:
-        for column_phase in columns.phases:
-            i = np.arange(-(-(band_rows - row_phase.first) // rows.target_step))[:, None]
-            j = np.arange(-(-(columns.target_size - column_phase.first) // columns.target_step))
-            pixels.append((i * rows.source_step * width + j * columns.source_step).ravel())
-            row = (row_phase.first + i * rows.target_step) * columns.target_size
-            targets.append((row + column_phase.first + j * columns.target_step).ravel())
-            last = -(-(last_rows - row_phase.first) // rows.target_step)
-            counts.append((i.size * j.size, max(0, last) * j.size))
-            for p, q_row in row_phase.taps:
-                for q, q_column in column_phase.taps:
-                    taps.append(p * geometry.width.kernel + q)
-                    offsets.append((q_row - rows.low) * width + q_column - columns.low)
-    tap_counts = [len(r.taps) * len(c.taps) * in_group for r in rows.phases for c in columns.phases]
-    channel = np.arange(in_group)
-    return Plan(
-        images=geometry.batch,
-        bands=bands,
-        groups=geometry.groups,
-        source_rows=rows.source_size,
-        source_columns=columns.source_size,
-        source_channels=source_channels,
-        target_rows=rows.target_size,
-        target_columns=columns.target_size,
-        target_channels=channels,
-        band_rows=band_rows,
-        band_step=band_rows // rows.target_step * rows.source_step,
-        first_row=rows.low,
-        first_column=columns.low,
-        scratch_rows=rows.scratch(band_rows),
-        scratch_columns=width,
-        taps=_table(taps),
-        pixel_starts=_starts([full for full, _ in counts]),
-        pixel_counts=np.ascontiguousarray(_table(counts).T),
-        pixel_offsets=_table(np.concatenate(pixels) * source_channels),
-        target_offsets=_table(np.concatenate(targets) * channels),
-        tap_starts=_starts(tap_counts),
-        tap_offsets=(_table(offsets)[:, None] * source_channels + channel).ravel(),
+@dataclass(frozen=True)
+class WeightPlan:
+    """A plan for the weight gradient: ``arrays`` for the jitted code, and sizes for Python."""
+
+    arrays: tuple[Table, Table, Table]
+    parts: int
+    size: int
+    work: int
+    rows: int
+
+
+@functools.lru_cache(maxsize=512)
+def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
+    """Plan the weight gradient in the bands of the forward pass."""
+    forward = forward_plan(geometry, lanes)
+    shape = np.zeros(2, SHAPE)
+    shape[0] = forward.shape[0]
+    s, g = shape[0], shape[1]
+    s["row"] = -(-s["out_group"] // lanes) * lanes
+    g["source_rows"], g["source_columns"] = s["target_rows"], s["target_columns"]
+    g["source_channels"] = s["target_channels"]
+    g["scratch_rows"] = g["band_step"] = s["band_rows"]
+    g["scratch_columns"] = TILE * s["tiles_across"] if s["winograd"] else s["target_columns"]
+    g["scratch_place"] = s["work"]
+    size = s["chunk"] * g["scratch_rows"] * g["scratch_columns"] * g["source_channels"]
+    s["work"] += -(-(size + s["panel"]) // lanes) * lanes
+    s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
+    rows = POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]
+    total = int(rows * s["row"])
+    tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
+    most = max(2, PARTIAL_BYTES // (4 * total))
+    segments = forward.segments if s["winograd"] else _weight_segments(forward, geometry)
+    s["segments"] = len(segments)
+    return WeightPlan(
+        (_table(shape), forward.phases, segments),
+        parts=max(1, min(tasks, MOST_PARTIALS, most)),
+        size=total,
+        work=int(s["work"]),
+        rows=int(rows),
     )
 
 
-def _band_rows(rows: Gather, scratch_row: int, geometry: ConvGeometry) -> int:
-    """Choose target rows per band: a multiple of the step, from the shapes alone."""
+def _weight_segments(forward: Plan, geometry: ConvGeometry) -> Table:
+    """List the rows of pixels in a band, then the runs of terms."""
+    phase = forward.phases[0]
+    pixels = [(i * phase["a_row"], phase["columns"]) for i in range(forward.band_rows)]
+    rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
+    offsets = [
+        ((p - rows.low) * forward.scratch_columns + q - columns.low) * forward.source_channels
+        for _, p in rows.phases[0].taps
+        for _, q in columns.phases[0].taps
+    ]
+    runs = _runs(offsets, forward.in_group, forward.groups == 1)
+    return np.array(pixels + runs, np.int64).reshape(-1)
+
+
+def lanes_of(dtype: np.dtype[Any]) -> int:
+    """Elements of a vector register."""
+    return REGISTER_BYTES // dtype.itemsize
+
+
+def _plan(
+    geometry: ConvGeometry,
+    rows: Gather,
+    columns: Gather,
+    source_channels: int,
+    target_channels: int,
+    lanes: int,
+) -> Plan:
+    groups = geometry.groups
+    out_group, panel = target_channels // groups, PANEL_VECTORS * lanes
+    panels = -(-out_group // panel)
+    winograd = winograd_cost.pays(geometry, source_channels, target_channels, lanes)
+    cut = _winograd_cut if winograd else _direct_cut
+    shape = np.zeros(1, SHAPE)
+    values = {
+        "images": geometry.batch,
+        "groups": groups,
+        "in_group": source_channels // groups,
+        "out_group": out_group,
+        "panels": panels,
+        "panel": panel,
+        "source_rows": rows.source_size,
+        "source_columns": columns.source_size,
+        "source_channels": source_channels,
+        "target_rows": rows.target_size,
+        "target_columns": columns.target_size,
+        "target_channels": target_channels,
+        "first_row": rows.low,
+        "first_column": columns.low,
+        "winograd": winograd,
+    }
+    values |= cut(geometry, rows, columns, source_channels, lanes)
+    chunks = -(-geometry.batch // values["chunk"])
+    values["part_panels"] = panels
+    if groups == 1 and chunks * values["bands"] < LEAST_TASKS:
+        values["part_panels"] = max(1, panels * chunks * values["bands"] // LEAST_TASKS)
+    values["parts"] = -(-panels // values["part_panels"])
+    values["band_step"] = values["band_rows"] // rows.target_step * rows.source_step
+    for name, value in values.items():
+        shape[name] = value
+    phases, blocks, segments, taps, phase_taps = _tables(
+        shape[0], rows, columns, groups, geometry.width.kernel
+    )
+    if winograd:
+        longest = max(source_channels, values["chunk"] * values["tiles_down"] * values["tiles_across"])
+        segments = _lengths(longest)
+    return Plan(_table(shape), phases, blocks, segments, taps, phase_taps)
+
+
+def _direct_cut(
+    geometry: ConvGeometry, rows: Gather, columns: Gather, channels: int, lanes: int
+) -> dict[str, int]:
+    """Cut images into bands whose scratch fits the cache: a multiple of the step."""
+    width = columns.scratch(columns.target_size)
     steps = -(-rows.target_size // rows.target_step)
     wanted = -(-LEAST_TASKS // max(1, geometry.batch))
-    steps = max(1, steps // wanted)
-    while steps > 1 and rows.scratch(steps * rows.target_step) * scratch_row * 4 > SCRATCH_BYTES:
+    steps = max(1, -(-steps // wanted))
+    while steps > 1 and rows.scratch(steps * rows.target_step) * width * channels * 4 > (
+        SCRATCH_BYTES
+    ):
         steps -= 1
-    return steps * rows.target_step
+    band_rows = steps * rows.target_step
+    scratch_rows = rows.scratch(band_rows)
+    return {
+        "chunk": 1,
+        "band_rows": band_rows,
+        "bands": -(-rows.target_size // band_rows),
+        "scratch_rows": scratch_rows,
+        "scratch_columns": width,
+        "inner_place": scratch_rows * width * channels,
+        "work": scratch_rows * width * channels + 2 * lanes,
+    }
 
 
-def _table(values: object) -> Table:
-    return np.array(values, dtype=np.int64)
+def _winograd_cut(
+    geometry: ConvGeometry, rows: Gather, columns: Gather, channels: int, lanes: int
+) -> dict[str, int]:
+    """Cut into whole rows of tiles; small images go together."""
+    across, down = -(-columns.target_size // TILE), -(-rows.target_size // TILE)
+    wanted = -(-LEAST_TASKS // max(1, geometry.batch))
+    tile_rows = max(1, min(down, WINOGRAD_TILES // across, -(-down // wanted)))
+    tile_rows = -(-down // -(-down // tile_rows))
+    bands = -(-down // tile_rows)
+    chunk = 1
+    if bands == 1:
+        most = max(1, geometry.batch // LEAST_TASKS)
+        chunk = max(1, min(most, WINOGRAD_TILES // 2 // (down * across)))
+    tiles = chunk * tile_rows * across
+    scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
+    source = chunk * scratch_rows * scratch_columns * channels
+    transformed = POINTS * tiles * channels
+    products = POINTS * tiles * PANEL_VECTORS * lanes
+    return {
+        "chunk": chunk,
+        "band_rows": TILE * tile_rows,
+        "bands": bands,
+        "scratch_rows": scratch_rows,
+        "scratch_columns": scratch_columns,
+        "tiles_down": tile_rows,
+        "tiles_across": across,
+        "scratch_place": transformed + lanes,
+        "products_place": transformed + source + 2 * lanes,
+        "inner_place": transformed + source + products + 3 * lanes,
+        "work": transformed + source + products + (POINTS + 8) * lanes,
+    }
 
 
-def _starts(counts: list[int]) -> Table:
-    return _table([0, *np.cumsum(counts)])
+def _tables(
+    shape: Any, rows: Gather, columns: Gather, groups: int, kernel: int
+) -> tuple[Table, Table, Table, Table, Table]:
+    """Make the tables of phases, blocks of terms, segments, and taps."""
+    C, width, channels = shape["source_channels"], shape["scratch_columns"], shape["in_group"]
+    phases, blocks, segments, taps, phase_taps = [], [], [], [], []
+    terms = 0
+    last_rows = rows.target_size - (shape["bands"] - 1) * shape["band_rows"]
+    for row_phase in rows.phases:
+        for column_phase in columns.phases:
+            offsets = []
+            for p, q_row in row_phase.taps:
+                for q, q_column in column_phase.taps:
+                    taps.append(p * kernel + q)
+                    place = (q_row - rows.low) * width + q_column - columns.low
+                    offsets.append(int(place * C))
+            phase_taps.append(len(offsets))
+            first_block = len(blocks)
+            for before, run in _blocks(_runs(offsets, int(channels), groups == 1)):
+                blocks.append((len(segments), len(segments) + len(run), terms + before))
+                segments.extend(run)
+            terms += len(offsets) * int(channels)
+            first = row_phase.first * columns.target_size + column_phase.first
+            phases.append(
+                (
+                    first * shape["target_channels"],
+                    rows.count(row_phase, shape["band_rows"]),
+                    rows.count(row_phase, last_rows),
+                    columns.count(column_phase, columns.target_size),
+                    columns.source_step * C,
+                    rows.source_step * width * C,
+                    columns.target_step * shape["target_channels"],
+                    rows.target_step * columns.target_size * shape["target_channels"],
+                    first_block,
+                    len(blocks),
+                )
+            )
+    shape["phases"], shape["terms"] = len(phases), terms
+    return (
+        _table(np.array(phases, PHASE)),
+        _table(np.array(blocks, BLOCK)),
+        np.array(segments, np.int64).reshape(-1),
+        np.array(taps, np.int64),
+        np.array(phase_taps, np.int64),
+    )
+
+
+def _runs(offsets: list[int], channels: int, joined: bool) -> list[tuple[int, int]]:
+    """Return the taps' terms as runs (offset, length) of at most MOST_TERMS."""
+    runs: list[tuple[int, int]] = []
+    for offset in offsets:
+        if joined and runs and sum(runs[-1]) == offset and runs[-1][1] + channels <= MOST_TERMS:
+            runs[-1] = (runs[-1][0], runs[-1][1] + channels)
+            continue
+        for start in range(0, channels, MOST_TERMS):
+            runs.append((offset + start, min(MOST_TERMS, channels - start)))
+    return runs
+
+
+def _blocks(runs: list[tuple[int, int]]) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Group runs into blocks of at most MOST_TERMS terms, with the number of terms before."""
+    blocks: list[tuple[int, list[tuple[int, int]]]] = [(0, [])]
+    before = 0
+    for run in runs:
+        if blocks[-1][1] and before - blocks[-1][0] + run[1] > MOST_TERMS:
+            blocks.append((before, []))
+        blocks[-1][1].append(run)
+        before += run[1]
+    return blocks
+
+
+def _lengths(longest: int) -> Table:
+    """Return segments of the lengths 0, 1, 2, ... at the beginning of a row."""
+    segments = np.zeros((longest + 1, 2), np.int64)
+    segments[:, 1] = np.arange(longest + 1)
+    return segments.reshape(-1)
+
+
+def _table(values: Table) -> Table:
+    """Return records as compiled code reads them; without compilation, as Python reads them."""
+    return values.view(np.recarray) if numba.config.DISABLE_JIT else values

@@ -26,6 +26,11 @@ def _layer() -> str | None:
 _forked = threads.forked() and _layer() is not None
 
 
+def most() -> int:
+    """Return how many threads a driver may run on, at most."""
+    return int(numba.config.NUMBA_NUM_THREADS)
+
+
 def forked() -> bool:
     """Tell whether this process was forked after Numba's threads were started, by whomever.
 

@@ -44,8 +44,10 @@ def _full(array: Any) -> VectorType:
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
-    data = context.make_array(array_type)(context, builder, array).data
-    return builder.gep(data, [index])
+    """Return the address of an element of an array, or of what a pointer points to."""
+    if isinstance(array_type, types.Array):
+        array = context.make_array(array_type)(context, builder, array).data
+    return builder.gep(array, [index])
 
 
 def _splat(builder: Any, scalar: Any, count: int) -> Any:
@@ -70,6 +72,72 @@ def _suffix(vector: VectorType) -> str:
     return f"v{vector.lanes}{kind}{vector.dtype.bitwidth}"
 
 
+def _vector_pointer(
+    context: Any, builder: Any, vector: VectorType, array_type: Any, array: Any, index: Any
+) -> Any:
+    pointer = _pointer(context, builder, array_type, array, index)
+    return builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
+
+
+def _load_at(builder: Any, vector: VectorType, pointer: Any, number: int) -> Any:
+    return builder.load(builder.gep(pointer, [ir.IntType(64)(number)]), align=_align(vector))
+
+
+def _load(context: Any, builder: Any, vector: VectorType, pointer: Any, mask: Any) -> Any:
+    """Load a vector; the lanes that a mask leaves out are 0 and not read."""
+    if mask is None:
+        return builder.load(pointer, align=_align(vector))
+    value_type = context.get_value_type(vector)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(value_type, [pointer.type, ir.IntType(32), mask.type, value_type]),
+        f"llvm.masked.load.{_suffix(vector)}.p0",
+    )
+    align, nothing = ir.IntType(32)(_align(vector)), ir.Constant(value_type, None)
+    return builder.call(function, [pointer, align, mask, nothing])
+
+
+def _store(
+    context: Any, builder: Any, vector: VectorType, value: Any, pointer: Any, mask: Any
+) -> None:
+    """Store a vector, but for the lanes that a mask leaves out."""
+    if mask is None:
+        builder.store(value, pointer, align=_align(vector))
+        return
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(ir.VoidType(), [value.type, pointer.type, ir.IntType(32), mask.type]),
+        f"llvm.masked.store.{_suffix(vector)}.p0",
+    )
+    builder.call(function, [value, pointer, ir.IntType(32)(_align(vector)), mask])
+
+
+def _multiply_add(context: Any, builder: Any, vector: VectorType, a: Any, b: Any, c: Any) -> Any:
+    if not FUSED_MULTIPLY_ADD:
+        return builder.fadd(builder.fmul(a, b), c)
+    value_type = context.get_value_type(vector)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(value_type, [value_type] * 3),
+        f"llvm.fma.{_suffix(vector)}",
+    )
+    return builder.call(function, [a, b, c])
+
+
+@intrinsic
+def pointer(typing: Any, array: Any, index: Any) -> Any:
+    """Return a pointer to ``array[index]``, which the functions here take for an array.
+
+    It keeps nothing alive. To a function it is one argument where an array is seven, and it has no
+    reference count: in the micro-kernel these cost as much as a third of a small product.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return _pointer(context, builder, array, *arguments)
+
+    return types.CPointer(array.dtype)(array, types.intp), generate
+
+
 @intrinsic
 def lanes(typing: Any, array: Any) -> Any:
     """Return how many elements of the array fill a vector: a constant in compiled code."""
@@ -87,9 +155,8 @@ def load(typing: Any, array: Any, index: Any) -> Any:
     vector = _full(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments)
-        vectors = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
-        return builder.load(vectors, align=_align(vector))
+        pointer = _vector_pointer(context, builder, vector, array, *arguments)
+        return _load(context, builder, vector, pointer, None)
 
     return vector(array, types.intp), generate
 
@@ -99,9 +166,8 @@ def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """``array[index : index + lanes] = vector``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2])
-        vectors = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
-        builder.store(arguments[2], vectors, align=_align(vector))
+        pointer = _vector_pointer(context, builder, vector, array, *arguments[:2])
+        _store(context, builder, vector, arguments[2], pointer, None)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
@@ -113,17 +179,9 @@ def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
     vector = _full(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value_type = context.get_value_type(vector)
-        pointer = _pointer(context, builder, array, *arguments[:2])
-        vectors = builder.bitcast(pointer, value_type.as_pointer())
+        pointer = _vector_pointer(context, builder, vector, array, *arguments[:2])
         mask = _first(builder, arguments[2], vector.lanes)
-        name = f"llvm.masked.load.{_suffix(vector)}.p0"
-        signature_type = ir.FunctionType(
-            value_type, [vectors.type, ir.IntType(32), mask.type, value_type]
-        )
-        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
-        zeros = ir.Constant(value_type, None)
-        return builder.call(function, [vectors, ir.IntType(32)(_align(vector)), mask, zeros])
+        return _load(context, builder, vector, pointer, mask)
 
     return vector(array, types.intp, types.intp), generate
 
@@ -133,16 +191,9 @@ def store_first(typing: Any, array: Any, index: Any, vector: Any, count: Any) ->
     """``array[index : index + count] = vector[:count]``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value_type = context.get_value_type(vector)
-        pointer = _pointer(context, builder, array, *arguments[:2])
-        vectors = builder.bitcast(pointer, value_type.as_pointer())
+        pointer = _vector_pointer(context, builder, vector, array, *arguments[:2])
         mask = _first(builder, arguments[3], vector.lanes)
-        name = f"llvm.masked.store.{_suffix(vector)}.p0"
-        signature_type = ir.FunctionType(
-            ir.VoidType(), [value_type, vectors.type, ir.IntType(32), mask.type]
-        )
-        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
-        builder.call(function, [arguments[2], vectors, ir.IntType(32)(_align(vector)), mask])
+        _store(context, builder, vector, arguments[2], pointer, mask)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), generate
@@ -180,6 +231,17 @@ def splat(typing: Any, like: Any, scalar: Any) -> Any:
         return _splat(builder, arguments[1], vector.lanes)
 
     return vector(like, scalar), generate
+
+
+@intrinsic
+def constant(typing: Any, like: Any, number: Any) -> Any:
+    """``number``, rounded to the dtype of the vector ``like``, in each of its lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        scalar = context.cast(builder, arguments[1], types.float64, like.dtype)
+        return _splat(builder, scalar, like.lanes)
+
+    return like(like, types.float64), generate
 
 
 @intrinsic
@@ -238,13 +300,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """``a · b + c``, rounded once where the machine can."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if not FUSED_MULTIPLY_ADD:
-            return builder.fadd(builder.fmul(*arguments[:2]), arguments[2])
-        value_type = context.get_value_type(a)
-        name = f"llvm.fma.{_suffix(a)}"
-        signature_type = ir.FunctionType(value_type, [value_type] * 3)
-        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
-        return builder.call(function, arguments)
+        return _multiply_add(context, builder, a, *arguments)
 
     return a(a, b, c), generate
 
@@ -260,6 +316,123 @@ def replaced(typing: Any, items: Any, index: Any, value: Any) -> Any:
         return builder.load(stack)
 
     return items(items, types.intp, value), generate
+
+
+@intrinsic(prefer_literal=True)
+def rank_one_update(
+    typing: Any, tile: Any, rows: Any, a: Any, a_place: Any, a_step: Any, b: Any, b_place: Any
+) -> Any:
+    """Add a column of A times a row of B to a tile, a tuple of ``rows`` rows of vectors.
+
+    ``tile[i, j] += a[a_place + i · a_step] · b[b_place + j · lanes :][:lanes]``. Written out in
+    full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not unrolled and spilled.
+    """
+    vector = tile.dtype
+    vectors = len(tile) // rows.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, a_value, a_first, step, b_value, b_first = arguments
+        items = cgutils.unpack_tuple(builder, sums)
+        b_pointer = _vector_pointer(context, builder, vector, b, b_value, b_first)
+        row_of_b = [_load_at(builder, vector, b_pointer, j) for j in range(vectors)]
+        a_pointer = _pointer(context, builder, a, a_value, a_first)
+        for i in range(rows.literal_value):
+            place = builder.gep(a_pointer, [builder.mul(step, step.type(i))])
+            factor = _splat(builder, builder.load(place), vector.lanes)
+            for j in range(vectors):
+                at = i * vectors + j
+                items[at] = _multiply_add(context, builder, vector, factor, row_of_b[j], items[at])
+        return context.make_tuple(builder, tile, items)
+
+    return tile(tile, rows, a, a_place, a_step, b, b_place), generate
+
+
+def _make_tile_access(store: bool, masked: bool) -> Any:
+    """Make the code of the functions that move a tile's rows from or to memory."""
+
+    def code(tile: Any, rows: Any, array: Any) -> Any:
+        vector = tile.dtype
+        vectors = len(tile) // rows.literal_value
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            sums, _, value, first, step = arguments[:5]
+            mask = _first(builder, arguments[5], vector.lanes) if masked else None
+            items = cgutils.unpack_tuple(builder, sums)
+            start = _pointer(context, builder, array, value, first)
+            for i in range(rows.literal_value):
+                row = builder.gep(start, [builder.mul(step, step.type(i))])
+                row = builder.bitcast(row, context.get_value_type(vector).as_pointer())
+                for j in range(vectors):
+                    place = builder.gep(row, [step.type(j)])
+                    last = mask if j == vectors - 1 else None
+                    at = i * vectors + j
+                    if store:
+                        _store(context, builder, vector, items[at], place, last)
+                    else:
+                        loaded = _load(context, builder, vector, place, last)
+                        items[at] = builder.fadd(items[at], loaded)
+            return context.get_dummy_value() if store else context.make_tuple(builder, tile, items)
+
+        return generate
+
+    return code
+
+
+_adding, _adding_first = _make_tile_access(False, False), _make_tile_access(False, True)
+_storing, _storing_first = _make_tile_access(True, False), _make_tile_access(True, True)
+
+
+@intrinsic(prefer_literal=True)
+def add_rows(typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any) -> Any:
+    """Return the tile plus the rows of vectors at ``array[place + i · step]``."""
+    return tile(tile, rows, array, place, step), _adding(tile, rows, array)
+
+
+@intrinsic(prefer_literal=True)
+def add_rows_first(
+    typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any, valid: Any
+) -> Any:
+    """Do as ``add_rows``, but read only the first ``valid`` lanes of each row's last vector."""
+    return tile(tile, rows, array, place, step, valid), _adding_first(tile, rows, array)
+
+
+@intrinsic(prefer_literal=True)
+def store_rows(typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any) -> Any:
+    """Store the tile's rows of vectors at ``array[place + i · step]``."""
+    return types.void(tile, rows, array, place, step), _storing(tile, rows, array)
+
+
+@intrinsic(prefer_literal=True)
+def store_rows_first(
+    typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any, valid: Any
+) -> Any:
+    """Do as ``store_rows``, but write only the first ``valid`` lanes of each row's last vector."""
+    return types.void(tile, rows, array, place, step, valid), _storing_first(tile, rows, array)
+
+
+@intrinsic
+def tap_matches(typing: Any, like: Any, positions: Any, index: Any, tap: Any, count: Any) -> Any:
+    """Return for each of the first ``count`` lanes whether the byte ``positions[index]`` is tap."""
+    result = VectorType(types.boolean, like.lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        _, value, place, wanted, valid = arguments
+        wide = ir.VectorType(ir.IntType(8), like.lanes)
+        pointer = builder.bitcast(
+            _pointer(context, builder, positions, value, place), wide.as_pointer()
+        )
+        mask = _first(builder, valid, like.lanes)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(wide, [pointer.type, ir.IntType(32), mask.type, wide]),
+            f"llvm.masked.load.v{like.lanes}i8.p0",
+        )
+        none = ir.Constant(wide, [255] * like.lanes)
+        found = builder.call(function, [pointer, ir.IntType(32)(1), mask, none])
+        sought = _splat(builder, builder.trunc(wanted, ir.IntType(8)), like.lanes)
+        return builder.icmp_unsigned("==", found, sought)
+
+    return result(like, positions, types.intp, types.intp, types.intp), generate
 
 
 @intrinsic(prefer_literal=True)

@@ -1,0 +1,67 @@
+"""One axis of a convolution, in either direction, as a gathering of source pixels.
+
+A target pixel is a sum over window taps of source pixels. Forward, target pixel i takes source
+pixel ``i·stride + q``; backward to the input, the target pixels fall into ``stride`` phases, and
+pixel i of a phase takes source pixel ``i + q`` for just those taps whose shift divides by the
+stride. So nothing is multiplied by the zeros of a dilated gradient.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kernels.geometry import Axis
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Target pixels that take the same taps: ``(tap, source pixel of the first of them)``."""
+
+    first: int
+    taps: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """One axis: target pixel i of a phase takes source pixel ``i·source_step + q``."""
+
+    target_size: int
+    source_size: int
+    target_step: int
+    source_step: int
+    phases: tuple[Phase, ...]
+
+    @property
+    def low(self) -> int:
+        """Source pixel at the first place of the scratch buffer."""
+        return min((q for phase in self.phases for _, q in phase.taps), default=0)
+
+    @property
+    def reach(self) -> int:
+        """Source pixels that one step's target pixels take."""
+        high = max((q for phase in self.phases for _, q in phase.taps), default=0)
+        return high - self.low + 1
+
+    def scratch(self, targets: int) -> int:
+        """Length of the scratch buffer that ``targets`` target pixels need."""
+        return (-(-targets // self.target_step) - 1) * self.source_step + self.reach
+
+    def count(self, phase: Phase, targets: int) -> int:
+        """How many of the first ``targets`` target pixels are of the phase."""
+        return max(0, -(-(targets - phase.first) // self.target_step))
+
+
+def forward_gather(axis: Axis) -> Gather:
+    """Gather outputs from inputs."""
+    taps = tuple((k, k * axis.dilation - axis.before) for k in range(axis.kernel))
+    return Gather(axis.outputs, axis.size, 1, axis.stride, (Phase(0, taps),))
+
+
+def backward_gather(axis: Axis) -> Gather:
+    """Gather gradients of inputs from gradients of outputs; each phase's taps by source pixel."""
+    phases = []
+    for first in range(min(axis.stride, axis.size)):
+        shifts = [(k, first + axis.before - k * axis.dilation) for k in range(axis.kernel)]
+        taps = [(k, shift // axis.stride) for k, shift in shifts if not shift % axis.stride]
+        phases.append(Phase(first, tuple(reversed(taps))))
+    return Gather(axis.size, axis.outputs, axis.stride, 1, tuple(phases))

@@ -1,0 +1,95 @@
+"""What happens to a task's target pixels while they are in cache: sums, skip gradients, masks.
+
+Sums are taken in blocks of pixels short enough for float32 and added up in float64, one slot per
+task; Python merges the slots in their order.
+"""
+
+from __future__ import annotations
+
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.vector import (
+    add,
+    greater_or_nan,
+    lanes,
+    load_first,
+    multiply_add,
+    select,
+    store,
+    store_first,
+    subtract,
+    zeros,
+)
+
+BLOCK_PIXELS = 256
+"""Pixels summed in the data's own dtype."""
+
+
+@serial
+def collect_moments(target, first, pixels, C, c_from, c_to, slots, slot, work, inner):
+    """Sum the pixels' deviations from the first one, and their squares.
+
+    ``slots[slot:]`` gets, for each channel of the range, that first pixel, the sum and the sum of
+    squares, C apart.
+    """
+    for c in range(c_from, c_to, lanes(target)):
+        valid = min(lanes(target), c_to - c)
+        shift = load_first(target, first + c, valid)
+        for i in range(valid):
+            slots[slot + c + i] = target[first + c + i]
+        for block in range(0, pixels, BLOCK_PIXELS):
+            total, squares = zeros(target), zeros(target)
+            for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
+                value = load_first(target, first + pixel * C + c, valid)
+                deviation = subtract(value, shift)
+                total = add(total, deviation)
+                squares = multiply_add(deviation, deviation, squares)
+            _add_to(slots, slot + C + c, total, valid, work, inner)
+            _add_to(slots, slot + 2 * C + c, squares, valid, work, inner)
+
+
+@serial
+def finish_gradient(
+    target, first, pixels, C, c_from, c_to, added, x, norm, relu, slots, slot, work, inner
+):
+    """Add a skip's gradient, mask by the ReLU of what was read, and sum for its batch-norm.
+
+    ``slots[slot:]`` gets each channel's Σ g and Σ g·(x − mean), C apart. Empty arrays stand for
+    what there is not.
+    """
+    if len(added) == 0 and not relu and len(norm) == 0:
+        return
+    zero = zeros(target)
+    for c in range(c_from, c_to, lanes(target)):
+        valid = min(lanes(target), c_to - c)
+        mean, scale, shift = zero, zero, zero
+        if len(norm) > 0:
+            mean = load_first(norm, c, valid)
+            scale = load_first(norm, C + c, valid)
+            shift = load_first(norm, 2 * C + c, valid)
+        for block in range(0, pixels, BLOCK_PIXELS):
+            total, products = zero, zero
+            for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
+                at = first + pixel * C + c
+                gradient = load_first(target, at, valid)
+                if len(added) > 0:
+                    gradient = add(gradient, load_first(added, at, valid))
+                centred = subtract(load_first(x, at, valid), mean)
+                if relu:
+                    value = centred
+                    if len(norm) > 0:
+                        value = multiply_add(scale, centred, shift)
+                    gradient = select(greater_or_nan(value, zero), gradient, zero)
+                store_first(target, at, gradient, valid)
+                total = add(total, gradient)
+                products = multiply_add(gradient, centred, products)
+            if len(norm) > 0:
+                _add_to(slots, slot + c, total, valid, work, inner)
+                _add_to(slots, slot + C + c, products, valid, work, inner)
+
+
+@serial
+def _add_to(slots, at, vector, valid, work, inner):
+    """Add a vector's lanes to float64 sums, by way of ``work[inner:]``."""
+    store(work, inner, vector)
+    for i in range(valid):
+        slots[at + i] += work[inner + i]

@@ -1,0 +1,153 @@
+"""Fill a scratch buffer with the rows that a task needs, zeros around them.
+
+What is stored need not be what the convolution is of. ``norm`` (the channels' mean, scale and
+shift, one after the other) and ``relu`` turn a value into act(scale·(x − mean) + shift) on the way;
+``pull`` (mean, a, b, c) with the input x of a batch-norm turns a gradient g into
+a·g + b·(x − mean) + c, where g may still be pooled. Empty arrays stand for what there is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kernels.backends.numba.blocks import clear, copy
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.vector import (
+    add,
+    greater_or_nan,
+    lanes,
+    load_first,
+    multiply,
+    multiply_add,
+    select,
+    store_first,
+    subtract,
+    tap_matches,
+    zeros,
+)
+
+POOL = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "rows columns kernel_rows kernel_columns stride_rows stride_columns "
+            "dilation_rows dilation_columns top left"
+        ).split()
+    ]
+)
+"""A max-pool that a gradient has to go back through: sizes of its output, and its window."""
+
+
+@serial
+def load_band(scratch, place, step, image, band, source, norm, relu, pulled, pull, taken, pool, shape):
+    """Load the source rows of a task's band of one image, ``step`` elements to a pixel.
+
+    ``source`` is x, or g if ``pull`` or ``pool`` say so; ``pulled`` is the x that pull needs,
+    ``taken`` the positions that the pool took.
+    """
+    C, columns, width = shape.source_channels, shape.source_columns, shape.scratch_columns
+    left = min(width, max(0, -shape.first_column))
+    inside = max(0, min(width - left, columns - (shape.first_column + left)))
+    top = shape.first_row + band * shape.band_step
+    for i in range(shape.scratch_rows):
+        begin = place + i * width * step
+        row = top + i
+        if row < 0 or row >= shape.source_rows or inside == 0:
+            clear(scratch, begin, width * step)
+            continue
+        pixel = (image * shape.source_rows + row) * columns + shape.first_column + left
+        clear(scratch, begin, left * step)
+        to = begin + left * step
+        if len(pool) == 0 and len(pull) == 0:
+            read_pixels(scratch, to, step, source, pixel * C, inside, C, norm, relu)
+        else:
+            pooled = len(pool) > 0
+            pull_pixels(scratch, to, step, source, pulled, pixel * C, inside, C, pull, pooled)
+        clear(scratch, to + inside * step, (width - left - inside) * step)
+    if len(pool) > 0:
+        place += left * step
+        first = max(0, shape.first_column)
+        unpool(
+            scratch, place, step, width, image, top, shape.scratch_rows, first, inside,
+            source, taken, pull, pool[0], C,
+        )  # fmt: skip
+
+
+@serial
+def read_pixels(scratch, to, step, source, begin, pixels, C, norm, relu):
+    """Load a run of pixels through batch-norm and ReLU, if there are any."""
+    if len(norm) == 0 and not relu and step == C:
+        copy(scratch, to, source, begin, pixels * C)
+        return
+    width = lanes(source)
+    zero = zeros(source)
+    for c in range(0, C, width):
+        valid = min(width, C - c)
+        mean, scale, shift = zero, zero, zero
+        if len(norm) > 0:
+            mean = load_first(norm, c, valid)
+            scale = load_first(norm, C + c, valid)
+            shift = load_first(norm, 2 * C + c, valid)
+        for pixel in range(pixels):
+            value = load_first(source, begin + pixel * C + c, valid)
+            if len(norm) > 0:
+                value = multiply_add(scale, subtract(value, mean), shift)
+            if relu:
+                value = select(greater_or_nan(value, zero), value, zero)
+            store_first(scratch, to + pixel * step + c, value, min(width, step - c))
+
+
+@serial
+def pull_pixels(scratch, to, step, source, pulled, begin, pixels, C, pull, pooled):
+    """Load a run of pixels of the gradient, without the part that is still pooled."""
+    width = lanes(source)
+    for c in range(0, C, width):
+        valid = min(width, C - c)
+        a, b, mean, constant = zeros(source), zeros(source), zeros(source), zeros(source)
+        if len(pull) > 0:
+            mean = load_first(pull, c, valid)
+            a = load_first(pull, C + c, valid)
+            b = load_first(pull, 2 * C + c, valid)
+            constant = load_first(pull, 3 * C + c, valid)
+        for pixel in range(pixels):
+            at = begin + pixel * C + c
+            value = constant
+            if len(pull) > 0:
+                x = load_first(pulled, at, valid)
+                value = multiply_add(b, subtract(x, mean), value)
+            if not pooled:
+                value = multiply_add(a, load_first(source, at, valid), value)
+            store_first(scratch, to + pixel * step + c, value, min(width, step - c))
+
+
+@serial
+def unpool(
+    scratch, place, step, width, image, top, rows, first, columns, source, taken, pull, pool, C
+):
+    """Add each pooled gradient, times a, at the pixel that its window took.
+
+    ``scratch[place]`` is pixel (``top``, ``first``); it has ``rows`` × ``columns`` pixels.
+    """
+    for c in range(0, C, lanes(source)):
+        valid = min(lanes(source), C - c)
+        for i in range(pool.rows):
+            for p in range(pool.kernel_rows):
+                row = i * pool.stride_rows + p * pool.dilation_rows - pool.top - top
+                if row < 0 or row >= rows:
+                    continue
+                for j in range(pool.columns):
+                    at = ((image * pool.rows + i) * pool.columns + j) * C + c
+                    gradient = load_first(source, at, valid)
+                    if len(pull) > 0:
+                        gradient = multiply(gradient, load_first(pull, C + c, valid))
+                    for q in range(pool.kernel_columns):
+                        column = j * pool.stride_columns + q * pool.dilation_columns
+                        column -= pool.left + first
+                        if column < 0 or column >= columns:
+                            continue
+                        tap = p * pool.kernel_columns + q
+                        taken_here = tap_matches(gradient, taken, at, tap, valid)
+                        part = select(taken_here, gradient, zeros(source))
+                        to = place + (row * width + column) * step + c
+                        whole = add(load_first(scratch, to, valid), part)
+                        store_first(scratch, to, whole, valid)

@@ -1,0 +1,86 @@
+"""Functions that are compiled on their own, once for each dtype, and called by their address.
+
+Numba builds a function into each one that calls it and compiles it anew there, at every level of
+calls. The micro-kernel is called by several loop nests, some levels deep.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.ccallback import CFunc
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import lower_builtin
+
+from kernels.backends.numba.cache import CheckedCache
+from kernels.backends.numba.jit import FLAGS
+
+
+class Standalone:
+    """Makes a function of pointers and integers callable from jitted code, by its address.
+
+    Parameters
+    ----------
+    function : callable
+        Returns nothing. It takes ``pointers`` pointers to elements, one to int64, then integers.
+    pointers, integers : int
+        How many.
+    """
+
+    def __init__(self, function: Callable[..., None], pointers: int, integers: int) -> None:
+        self._function = function
+        self._pointers, self._integers = pointers, integers
+        self._ready: set[np.dtype[Any]] = set()
+        self._lock = threading.Lock()
+        if not numba.config.DISABLE_JIT:
+            self._register()
+
+    def prepare(self, dtype: np.dtype[Any]) -> None:
+        """Compile for a dtype, or load what was compiled, before any caller for it is loaded."""
+        if dtype in self._ready or numba.config.DISABLE_JIT:
+            return
+        with self._lock:
+            if dtype in self._ready:
+                return
+            element = numba.from_dtype(dtype)
+            signature = self._signature(element)
+            compiled = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
+            compiled._cache = CheckedCache(f"{self._function.__name__}-{dtype}")
+            compiled.compile()
+            llvmlite.binding.add_symbol(self._symbol(element), compiled.address)
+            self._compiled = compiled
+            self._ready.add(dtype)
+
+    def _signature(self, element: Any) -> Any:
+        operands = [types.CPointer(element)] * self._pointers
+        return types.void(*operands, types.CPointer(types.int64), *[types.intp] * self._integers)
+
+    def _symbol(self, element: Any) -> str:
+        return f"cnn_kernels_{self._function.__name__}_{element}"
+
+    def _register(self) -> None:
+        standalone = self
+
+        @infer_global(self._function)
+        class Template(AbstractTemplate):
+            key = self._function
+
+            def generic(self, args: Any, kws: Any) -> Any:
+                return standalone._signature(args[0].dtype)
+
+        @lower_builtin(self._function, types.VarArg(types.Any))
+        def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            name = standalone._symbol(signature.args[0].dtype)
+            kinds = [argument.type for argument in arguments]
+            function_type = ir.FunctionType(ir.VoidType(), kinds)
+            function = cgutils.get_or_insert_function(builder.module, function_type, name)
+            builder.call(function, arguments)
+            return context.get_dummy_value()

@@ -1,0 +1,286 @@
+"""Winograd's F(4×4, 3×3): 36 products for 16 pixels instead of 144.
+
+``Y = Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A`` with tiles of 6×6 source and 4×4 target pixels: Lavin & Gray,
+"Fast algorithms for convolutional neural networks" (arXiv:1509.09308), with the interpolation
+points 0, ±1, ±2 and ∞. Over channels and tiles each of the 36 points is a matrix product. The
+weight gradient is its transpose: ``Gᵀ[Σ (A y Aᵀ) ⊙ (Bᵀ d B)]G``.
+
+The transforms here work on vectors of channels, first down the columns of a tile, then along its
+rows; between the two, a tile's values are in a small buffer that stays in the L1 cache.
+"""
+
+from __future__ import annotations
+
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel
+from kernels.backends.numba.vector import (
+    add,
+    constant,
+    lanes,
+    load,
+    load_first,
+    multiply_add,
+    store,
+    store_first,
+    subtract,
+    zeros,
+)
+
+
+@serial
+def _plus_scaled(y, factor, x):
+    """``y + factor · x``."""
+    return multiply_add(constant(x, factor), x, y)
+
+
+@serial
+def _bt(d0, d1, d2, d3, d4, d5):
+    """Bᵀ d: of source pixels."""
+    even, odd = _plus_scaled(d4, -4.0, d2), _plus_scaled(d3, -4.0, d1)
+    far, near = subtract(d4, d2), subtract(d3, d1)
+    return (
+        _plus_scaled(_plus_scaled(d4, 4.0, d0), -5.0, d2),
+        add(even, odd),
+        subtract(even, odd),
+        _plus_scaled(far, 2.0, near),
+        _plus_scaled(far, -2.0, near),
+        _plus_scaled(_plus_scaled(d5, 4.0, d1), -5.0, d3),
+    )
+
+
+@serial
+def _at(m0, m1, m2, m3, m4, m5):
+    """Aᵀ m: of products."""
+    sum_1, difference_1, sum_2, difference_2 = add(m1, m2), subtract(m1, m2), add(m3, m4), (
+        subtract(m3, m4)
+    )
+    return (
+        add(m0, add(sum_1, sum_2)),
+        _plus_scaled(difference_1, 2.0, difference_2),
+        _plus_scaled(sum_1, 4.0, sum_2),
+        add(m5, _plus_scaled(difference_1, 8.0, difference_2)),
+    )
+
+
+@serial
+def _a(y0, y1, y2, y3):
+    """A y: of target pixels' gradients."""
+    even, odd = add(y0, y2), add(y1, y3)
+    far, near = _plus_scaled(y0, 4.0, y2), _plus_scaled(y1, 4.0, y3)
+    return (
+        y0,
+        add(even, odd),
+        subtract(even, odd),
+        _plus_scaled(far, 2.0, near),
+        _plus_scaled(far, -2.0, near),
+        y3,
+    )
+
+
+@serial
+def _source_tile(work, place, row, pixel, valid, inner, to, step):
+    """Store Bᵀ d B of a 6×6 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
+    width = lanes(work)
+    for j in range(6):
+        at = place + j * pixel
+        column = _bt(
+            load_first(work, at, valid),
+            load_first(work, at + row, valid),
+            load_first(work, at + 2 * row, valid),
+            load_first(work, at + 3 * row, valid),
+            load_first(work, at + 4 * row, valid),
+            load_first(work, at + 5 * row, valid),
+        )
+        _store_column(work, inner + j * width, column)
+    for i in range(6):
+        at = inner + 6 * width * i
+        points = _bt(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+            load(work, at + 4 * width),
+            load(work, at + 5 * width),
+        )
+        _store_points(work, to + 6 * step * i, step, points, valid)
+
+
+@serial
+def _gradient_tile(work, place, row, pixel, valid, inner, to, step):
+    """Store A y Aᵀ of a 4×4 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
+    width = lanes(work)
+    for j in range(4):
+        at = place + j * pixel
+        column = _a(
+            load_first(work, at, valid),
+            load_first(work, at + row, valid),
+            load_first(work, at + 2 * row, valid),
+            load_first(work, at + 3 * row, valid),
+        )
+        _store_column(work, inner + j * width, column)
+    for i in range(6):
+        at = inner + 6 * width * i
+        points = _a(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+        )
+        _store_points(work, to + 6 * step * i, step, points, width)
+
+
+@serial
+def _store_column(work, inner, column):
+    """Store a column of 6 vectors in the inner buffer, whose rows have 6."""
+    row = 6 * lanes(work)
+    store(work, inner, column[0])
+    store(work, inner + row, column[1])
+    store(work, inner + 2 * row, column[2])
+    store(work, inner + 3 * row, column[3])
+    store(work, inner + 4 * row, column[4])
+    store(work, inner + 5 * row, column[5])
+
+
+@serial
+def _store_points(work, to, step, points, valid):
+    store_first(work, to, points[0], valid)
+    store_first(work, to + step, points[1], valid)
+    store_first(work, to + 2 * step, points[2], valid)
+    store_first(work, to + 3 * step, points[3], valid)
+    store_first(work, to + 4 * step, points[4], valid)
+    store_first(work, to + 5 * step, points[5], valid)
+
+
+@serial
+def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns, base, valid):
+    """Store Aᵀ m A plus ``base``: the first ``rows`` × ``columns`` pixels of a 4×4 tile."""
+    width = lanes(work)
+    for j in range(6):
+        at = place + j * step
+        column = _at(
+            load(work, at),
+            load(work, at + 6 * step),
+            load(work, at + 12 * step),
+            load(work, at + 18 * step),
+            load(work, at + 24 * step),
+            load(work, at + 30 * step),
+        )
+        store(work, inner + j * width, column[0])
+        store(work, inner + (6 + j) * width, column[1])
+        store(work, inner + (12 + j) * width, column[2])
+        store(work, inner + (18 + j) * width, column[3])
+    for i in range(rows):
+        at = inner + 6 * width * i
+        pixels = _at(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+            load(work, at + 4 * width),
+            load(work, at + 5 * width),
+        )
+        put = to + i * row
+        store_first(target, put, add(base, pixels[0]), valid)
+        if columns > 1:
+            store_first(target, put + pixel, add(base, pixels[1]), valid)
+        if columns > 2:
+            store_first(target, put + 2 * pixel, add(base, pixels[2]), valid)
+        if columns > 3:
+            store_first(target, put + 3 * pixel, add(base, pixels[3]), valid)
+
+
+@serial
+def transform_sources(work, images, s):
+    """Transform the scratch buffer's tiles of so many images to [point][tile][channel]."""
+    C, width = s.source_channels, lanes(work)
+    tiles = images * s.tiles_down * s.tiles_across
+    for tile in range(tiles):
+        across = tile % s.tiles_across
+        down = tile // s.tiles_across % s.tiles_down
+        image = tile // (s.tiles_across * s.tiles_down)
+        pixel = (image * s.scratch_rows + 4 * down) * s.scratch_columns + 4 * across
+        for c in range(0, C, width):
+            _source_tile(
+                work, s.scratch_place + pixel * C + c, s.scratch_columns * C, C,
+                min(width, C - c), s.inner_place, tile * C + c, tiles * C,
+            )  # fmt: skip
+
+
+@serial
+def convolve_winograd(
+    target, rows, images, work, weights, start, panel_from, panel_to, segments, s
+):
+    """Write ``rows`` target rows of so many images.
+
+    The tiles' sources are in ``work``, by ``transform_sources``; ``weights`` are
+    [point][panel][source channel][panel's channels].
+    """
+    C = s.source_channels
+    tiles = images * s.tiles_down * s.tiles_across
+    point_weights = s.panels * C * s.panel
+    for panel in range(panel_from, panel_to):
+        V = min(s.panel, s.out_group - panel * s.panel)
+        for point in range(36):
+            products = s.products_place + point * tiles * s.panel
+            multiply_panel(
+                work, start, work, weights, segments, tiles, s.panel if V > lanes(work) else lanes(work),
+                products, 0, point * tiles * C, s.panel, NO_BASE, C, 1,
+                point * point_weights + panel * C * s.panel, s.panel, C, C + 1,
+            )  # fmt: skip
+        _transform_products(target, rows, tiles, work, start, panel * s.panel, V, s)
+
+
+@serial
+def _transform_products(target, rows, tiles, work, start, c, V, s):
+    width = lanes(work)
+    channels = s.target_channels
+    for v in range(0, V, width):
+        valid = min(width, V - v)
+        base = load_first(start, c + v, valid)
+        for tile in range(tiles):
+            across = tile % s.tiles_across
+            down = tile // s.tiles_across % s.tiles_down
+            image = tile // (s.tiles_across * s.tiles_down)
+            row = image * s.target_rows + 4 * down
+            pixel = row * s.target_columns + 4 * across
+            _target_tile(
+                work, s.products_place + tile * s.panel + v, tiles * s.panel, s.inner_place,
+                target, pixel * channels + c + v, s.target_columns * channels, channels,
+                min(4, rows - 4 * down), min(4, s.target_columns - 4 * across), base, valid,
+            )  # fmt: skip
+
+
+@serial
+def accumulate_winograd(sums, images, work, segments, s, g):
+    """Add the tiles' products to the partial sums of each point, [point][channel][row].
+
+    The sources' tiles are in ``work``, by ``transform_sources``, and so are the gradients, as ``g``
+    says.
+    """
+    C = s.source_channels
+    tiles = images * s.tiles_down * s.tiles_across
+    for v in range(0, s.out_group, s.panel):
+        _transform_gradients(work, tiles, v, s, g)
+        for point in range(36):
+            c = point * C * s.row + v
+            multiply_panel(
+                sums, sums, work, work, segments, C, min(s.panel, s.row - v),
+                c, c, point * tiles * C, s.row, s.row, 1, C,
+                s.products_place + point * tiles * s.panel, s.panel, tiles, tiles + 1,
+            )  # fmt: skip
+
+
+@serial
+def _transform_gradients(work, tiles, v, s, g):
+    O, width = s.target_channels, lanes(work)
+    for tile in range(tiles):
+        across = tile % s.tiles_across
+        down = tile // s.tiles_across % s.tiles_down
+        image = tile // (s.tiles_across * s.tiles_down)
+        pixel = (image * g.scratch_rows + 4 * down) * g.scratch_columns + 4 * across
+        for c in range(v, min(v + s.panel, O), width):
+            _gradient_tile(
+                work, g.scratch_place + pixel * O + c, g.scratch_columns * O, O,
+                min(width, O - c), s.inner_place,
+                s.products_place + tile * s.panel + c - v, tiles * s.panel,
+            )  # fmt: skip
