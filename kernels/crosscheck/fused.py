@@ -38,7 +38,7 @@ def conv_forward(
     *read, weight, bias = arrays
     y = resolve(backend).empty(geometry.y_shape, weight.dtype)
     moments = fused.conv_forward(
-        Read(*read, relu=relu), weight, bias, geometry, stats=stats, out=y, backend=backend
+        Read(*read)._replace(relu=relu), weight, bias, geometry, stats=stats, out=y, backend=backend
     )
     return (y, *moments) if moments is not None else (y,)
 
@@ -57,8 +57,8 @@ def conv_backward(
     grad_weight = np.empty_like(weight, order="C")
     grad_bias = np.empty(geometry.out_channels, weight.dtype) if wanted[1] else None
     sums = fused.conv_backward(
-        Pull(*pull, pool=pool),
-        Read(*read, relu=relu),
+        Pull(*pull)._replace(pool=pool),
+        Read(*read)._replace(relu=relu),
         weight,
         geometry,
         add=add,
