@@ -9,6 +9,7 @@ from __future__ import annotations
 import numba
 
 from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import parallel, serial
 from kernels.backends.numba.loading import load_band
 from kernels.backends.numba.micro_kernel import multiply_panel
@@ -18,7 +19,7 @@ from kernels.backends.numba.winograd import accumulate_winograd, transform_sourc
 
 @parallel
 def accumulate(
-    source, norm, relu, grad, pulled, pull, taken, pool, partials, parts, work,
+    source, norm, relu, grad, pulled, pull, taken, pool, partials, parts, slots, work,
     shape, phases, segments,
 ):  # fmt: skip
     """Write ``parts`` partial sums of the weight gradient.
@@ -32,6 +33,8 @@ def accumulate(
     partials : array
         [part][group][tap · channel][row], or [part][point][channel][row] by Winograd, where a row
         is a group's target channels, padded.
+    slots : float64 array
+        Target channels for each part: is added the sum of the gradient over pixels; or empty.
     work : array
         Working memory for each thread.
     shape, phases, segments
@@ -44,14 +47,15 @@ def accumulate(
         clear(partials, part * size, size)
         for task in range(part * tasks // parts, (part + 1) * tasks // parts):
             _accumulate_task(
-                source, norm, relu, grad, pulled, pull, taken, pool, partials, part * size,
+                source, norm, relu, grad, pulled, pull, taken, pool,
+                partials, part * size, slots, part * shape[0].target_channels,
                 pointer(work, numba.get_thread_id() * work_size), task, shape, phases, segments,
             )  # fmt: skip
 
 
 @serial
 def _accumulate_task(
-    source, norm, relu, grad, pulled, pull, taken, pool, partials, place,
+    source, norm, relu, grad, pulled, pull, taken, pool, partials, place, slots, slot,
     work, task, shape, phases, segments,
 ):  # fmt: skip
     s, g, phase = shape[0], shape[1], phases[0]
@@ -70,6 +74,11 @@ def _accumulate_task(
             work, g.scratch_place + i * grad_size, g.source_channels, image + i, band,
             grad, no_table, False, pulled, pull, taken, pool, g,
         )  # fmt: skip
+    if len(slots) > 0:
+        pixels = images * g.scratch_rows * g.scratch_columns
+        sum_pixels(
+            work, g.scratch_place, pixels, g.source_channels, slots, slot, work, s.inner_place
+        )
     if s.winograd:
         transform_sources(work, images, s)
         accumulate_winograd(sums, images, work, pointer(segments, 0), s, g)

@@ -11,7 +11,7 @@ from kernels.backends.contract import FloatArray
 from kernels.backends.numba import micro_kernel, threads
 from kernels.backends.numba.accumulating import accumulate
 from kernels.backends.numba.gathering import gather
-from kernels.backends.numba.loading import POOL
+from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.packing import pack, unpack
 from kernels.backends.numba.plan import (
@@ -24,11 +24,6 @@ from kernels.backends.numba.plan import (
 from kernels.backends.numba.reduction import channel_sums
 from kernels.backends.numba.workspace import borrowed
 from kernels.geometry import ConvGeometry
-
-NO_POOL = np.zeros(0, POOL)
-NOT_TAKEN = np.zeros(0, np.uint8)
-NO_SLOTS = np.zeros(0, np.float64)
-
 
 def conv2d(
     x: FloatArray,
@@ -68,38 +63,52 @@ def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
 
 
 def run_gather(
-    plan: Plan, source: FloatArray, weights: FloatArray, start: FloatArray, target: FloatArray
+    plan: Plan,
+    source: FloatArray,
+    weights: FloatArray,
+    start: FloatArray,
+    target: FloatArray,
+    *,
+    loaded: Loaded = PLAIN,
+    finished: Finished = UNTOUCHED,
 ) -> None:
-    """Run the loop nest on plain tensors."""
+    """Run the loop nest of a gather, compiled on its first call for a dtype."""
     micro_kernel.prepare(source.dtype)
-    nothing = source[:0]
     with borrowed(plan.work * threads.most(), source.dtype) as work:
         gather(
-            *(source, nothing, False, nothing, nothing, NOT_TAKEN, NO_POOL, weights, start),
-            *(target, nothing, nothing, nothing, False, False, NO_SLOTS, work),
-            *plan.arrays,
+            *(source, *loaded.arguments(source), weights, start),
+            *(target, *finished.arguments(source), work, *plan.arrays),
         )
 
 
 def run_accumulate(
-    geometry: ConvGeometry, source: FloatArray, grad: FloatArray, out: FloatArray
+    geometry: ConvGeometry,
+    source: FloatArray,
+    grad: FloatArray,
+    out: FloatArray,
+    *,
+    read: Loaded = PLAIN,
+    pulled: Loaded = PLAIN,
+    grad_bias: FloatArray | None = None,
 ) -> None:
-    """Run the loop nest on plain tensors and write the gradient of the weights."""
-    plan = weight_plan(geometry, lanes_of(source.dtype))
+    """Run the loop nest of a weight gradient and write it, and the bias's if there is one."""
     micro_kernel.prepare(source.dtype)
-    nothing = source[:0]
+    plan = weight_plan(geometry, lanes_of(source.dtype))
+    slots = NO_SLOTS if grad_bias is None else np.zeros(plan.parts * geometry.out_channels)
     size = max(plan.parts * plan.size, 1)
     inner = plan.rows * 18 * lanes_of(source.dtype)
+    flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     with borrowed(plan.work * threads.most() + size + inner, source.dtype) as work:
         partials, work = work[:size], work[size:]
         accumulate(
-            *(source, nothing, False, grad, nothing, nothing, NOT_TAKEN, NO_POOL),
-            *(partials, plan.parts, work, *plan.arrays),
+            *(source, *read.arguments(source)[:2], grad, *pulled.arguments(grad)[2:]),
+            *(partials, plan.parts, slots, work, *plan.arrays),
         )
-        flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
         unpack(partials, plan.parts, flat.reshape(-1), work, plan.arrays[0])
     if flat is not out:
         out[...] = flat
+    if grad_bias is not None:
+        grad_bias[...] = slots.reshape(plan.parts, -1).sum(axis=0)
 
 
 def packed(

@@ -88,6 +88,18 @@ def finish_gradient(
 
 
 @serial
+def sum_pixels(pixels_of, first, pixels, C, slots, slot, work, inner):
+    """Add the pixels' sums to ``slots[slot:]``, one for each channel."""
+    for c in range(0, C, lanes(work)):
+        valid = min(lanes(work), C - c)
+        for block in range(0, pixels, BLOCK_PIXELS):
+            total = zeros(work)
+            for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
+                total = add(total, load_first(pixels_of, first + pixel * C + c, valid))
+            _add_to(slots, slot + c, total, valid, work, inner)
+
+
+@serial
 def _add_to(slots, at, vector, valid, work, inner):
     """Add a vector's lanes to float64 sums, by way of ``work[inner:]``."""
     store(work, inner, vector)

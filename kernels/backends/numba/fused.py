@@ -1,13 +1,105 @@
-"""The fused operations: the plain ones one after the other."""
+"""The fused operations: plain loop nests that also load and finish; see ``loading``, ``finishing``."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from kernels.backends.composition import Composition
+from kernels.backends.contract import FloatArray
 from kernels.backends.numba import activation, convolution, memory, normalization, pooling
+from kernels.backends.numba.convolution import packed, run_accumulate, run_gather, started
+from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.operands import (
+    NO_SLOTS,
+    Finished,
+    loaded_pull,
+    loaded_read,
+    norm_of,
+)
+from kernels.backends.numba.plan import Plan, backward_plan, forward_plan, lanes_of
+from kernels.geometry import ConvGeometry
+from kernels.lazy import Moments, Pull, Read, Sums
 
 _composition = Composition(memory, convolution, pooling, normalization, activation)
 
-conv_forward = _composition.conv_forward
-conv_backward = _composition.conv_backward
 join_forward = _composition.join_forward
 join_backward = _composition.join_backward
+
+
+def conv_forward(
+    read: Read,
+    weight: FloatArray,
+    bias: FloatArray | None,
+    geometry: ConvGeometry,
+    *,
+    stats: bool,
+    out: FloatArray,
+) -> Moments | None:
+    """Apply batch-norm and ReLU while loading, sum the output's moments while it is in cache."""
+    plan = forward_plan(geometry, lanes_of(read.x.dtype))
+    slots = np.zeros((plan.slots, 3, geometry.out_channels)) if stats else NO_SLOTS
+    weights = packed(weight, plan, geometry, forward=True)
+    with FlatOutput(out) as y:
+        run_gather(
+            plan,
+            flat_input(read.x),
+            weights,
+            started(bias, plan, read.x.dtype),
+            y,
+            loaded=loaded_read(read),
+            finished=Finished(moments=stats, slots=slots.reshape(-1)),
+        )
+    return _merged(slots, plan) if stats else None
+
+
+def conv_backward(
+    pull: Pull,
+    read: Read,
+    weight: FloatArray,
+    geometry: ConvGeometry,
+    *,
+    add: FloatArray | None = None,
+    grad_x: FloatArray | None,
+    grad_weight: FloatArray,
+    grad_bias: FloatArray | None,
+) -> Sums | None:
+    """Pull the gradient while loading; mask the result, and sum it, while it is in cache."""
+    x, g, pulled = flat_input(read.x), flat_input(pull.g), loaded_pull(pull)
+    run_accumulate(
+        geometry, x, g, grad_weight, read=loaded_read(read), pulled=pulled, grad_bias=grad_bias
+    )
+    if grad_x is None:
+        return None
+    plan = backward_plan(geometry, lanes_of(x.dtype))
+    norm = norm_of(read)
+    slots = NO_SLOTS if norm is None else np.zeros((plan.slots, 3, geometry.channels))
+    finished = Finished(
+        added=None if add is None else flat_input(add),
+        masked=x,
+        mask=norm,
+        mask_relu=read.relu,
+        slots=slots.reshape(-1),
+    )
+    weights = packed(weight, plan, geometry, forward=False)
+    with FlatOutput(grad_x) as target:
+        start = started(None, plan, x.dtype)
+        run_gather(plan, g, weights, start, target, loaded=pulled, finished=finished)
+    if norm is None:
+        return None
+    sums = slots.sum(axis=0)
+    return Sums(sums[0], sums[1])
+
+
+def _merged(slots: np.ndarray, plan: Plan) -> Moments:
+    """Merge the tasks' moments, (tasks, 3, C): shift, Σ (y - shift), Σ (y - shift)².
+
+    The pairwise rule of Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for
+    computing sample variances" (1979), for all tasks at once.
+    """
+    shift, deviation, squares = slots[:, 0], slots[:, 1], slots[:, 2]
+    counts = plan.slot_pixels[:, None]
+    means = shift + deviation / counts
+    total = counts.sum()
+    mean = (counts * means).sum(axis=0) / total
+    spread = squares - deviation * deviation / counts + counts * np.square(means - mean)
+    return Moments(mean, spread.sum(axis=0) / total)

@@ -97,6 +97,20 @@ class Plan:
         return -(-self.images // self.chunk) * self.bands * self.parts
 
     @property
+    def slots(self) -> int:
+        """Tasks that differ in their pixels: each has a slot for its sums."""
+        return self.tasks // self.parts
+
+    @functools.cached_property
+    def slot_pixels(self) -> Table:
+        """Target pixels of each of them."""
+        images = np.arange(0, self.images, self.chunk)
+        rows = np.arange(self.bands) * self.band_rows
+        images = np.minimum(self.chunk, self.images - images)
+        rows = np.minimum(self.band_rows, self.target_rows - rows)
+        return np.outer(images, rows * self.target_columns).reshape(-1)
+
+    @property
     def plain_size(self) -> int:
         """Elements of the weights, packed for the direct algorithm."""
         return self.groups * self.panels * self.terms * self.panel
@@ -155,7 +169,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     segments = forward.segments if s["winograd"] else _weight_segments(forward, geometry)
     s["segments"] = len(segments)
     return WeightPlan(
-        (_table(shape), forward.phases, segments),
+        (records(shape), forward.phases, segments),
         parts=max(1, min(tasks, MOST_PARTIALS, most)),
         size=total,
         work=int(s["work"]),
@@ -228,7 +242,7 @@ def _plan(
     if winograd:
         longest = max(source_channels, values["chunk"] * values["tiles_down"] * values["tiles_across"])
         segments = _lengths(longest)
-    return Plan(_table(shape), phases, blocks, segments, taps, phase_taps)
+    return Plan(records(shape), phases, blocks, segments, taps, phase_taps)
 
 
 def _direct_cut(
@@ -328,8 +342,8 @@ def _tables(
             )
     shape["phases"], shape["terms"] = len(phases), terms
     return (
-        _table(np.array(phases, PHASE)),
-        _table(np.array(blocks, BLOCK)),
+        records(np.array(phases, PHASE)),
+        records(np.array(blocks, BLOCK)),
         np.array(segments, np.int64).reshape(-1),
         np.array(taps, np.int64),
         np.array(phase_taps, np.int64),
@@ -367,6 +381,6 @@ def _lengths(longest: int) -> Table:
     return segments.reshape(-1)
 
 
-def _table(values: Table) -> Table:
+def records(values: Table) -> Table:
     """Return records as compiled code reads them; without compilation, as Python reads them."""
     return values.view(np.recarray) if numba.config.DISABLE_JIT else values

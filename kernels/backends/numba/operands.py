@@ -1,0 +1,113 @@
+"""What a loop nest does to values while it loads them, and to results before it leaves them.
+
+The jitted code takes each as a few arrays, always of the same types: empty ones stand for what
+there is not.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import FloatArray
+from kernels.backends.numba.loading import POOL
+from kernels.backends.numba.memory import flat_input
+from kernels.backends.numba.plan import records
+from kernels.geometry import PoolGeometry
+from kernels.lazy import Pull, Read
+
+NO_POOL = np.zeros(0, POOL)
+NO_SLOTS = np.zeros(0, np.float64)
+NOT_TAKEN = flat_input(np.zeros(0, np.uint8))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How a source is loaded; see ``loading``. Arrays are flat."""
+
+    norm: FloatArray | None = None
+    relu: bool = False
+    pulled: FloatArray | None = None
+    pull: FloatArray | None = None
+    taken: NDArray[np.uint8] | None = None
+    pool: NDArray[Any] | None = None
+
+    def arguments(self, source: FloatArray) -> tuple[Any, ...]:
+        """Return what the loop nests take after the source."""
+        nothing = source[:0]
+        return (
+            nothing if self.norm is None else self.norm,
+            self.relu,
+            nothing if self.pulled is None else self.pulled,
+            nothing if self.pull is None else self.pull,
+            NOT_TAKEN if self.taken is None else self.taken,
+            NO_POOL if self.pool is None else self.pool,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """What happens to results; see ``finishing``. Arrays are flat."""
+
+    added: FloatArray | None = None
+    masked: FloatArray | None = None
+    mask: FloatArray | None = None
+    mask_relu: bool = False
+    moments: bool = False
+    slots: NDArray[np.float64] | None = None
+
+    def arguments(self, source: FloatArray) -> tuple[Any, ...]:
+        """Return what the gather takes after the target."""
+        nothing = source[:0]
+        return (
+            nothing if self.added is None else self.added,
+            nothing if self.masked is None else self.masked,
+            nothing if self.mask is None else self.mask,
+            self.mask_relu,
+            self.moments,
+            NO_SLOTS if self.slots is None else self.slots,
+        )
+
+
+PLAIN = Loaded()
+UNTOUCHED = Finished()
+
+
+def loaded_read(read: Read) -> Loaded:
+    """Return how a read is loaded."""
+    return Loaded(norm=norm_of(read), relu=read.relu)
+
+
+def norm_of(read: Read) -> FloatArray | None:
+    """Return a read's numbers for each channel one after the other, None if it has none."""
+    if read.mean is None or read.scale is None or read.shift is None:
+        return None
+    return flat_input(np.concatenate((read.mean, read.scale, read.shift)))
+
+
+def loaded_pull(pull: Pull) -> Loaded:
+    """Return how a pull is loaded."""
+    coefficients = None
+    if pull.x is not None:
+        parts: Any = (pull.mean, pull.a, pull.b, pull.c)
+        coefficients = flat_input(np.concatenate(parts))
+    return Loaded(
+        pulled=None if pull.x is None else flat_input(pull.x),
+        pull=coefficients,
+        taken=None if pull.position is None else flat_input(pull.position),
+        pool=None if pull.pool is None else _pool_record(pull.pool),
+    )
+
+
+@functools.lru_cache(maxsize=512)
+def _pool_record(pool: PoolGeometry) -> NDArray[Any]:
+    height, width = pool.height, pool.width
+    pairs = [
+        (axis.outputs, axis.kernel, axis.stride, axis.dilation, axis.before)
+        for axis in (height, width)
+    ]
+    return records(np.array([tuple(np.array(pairs).T.reshape(-1))], POOL))
