@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba import micro_kernel, threads
 from kernels.backends.numba.accumulating import accumulate
 from kernels.backends.numba.gathering import gather
 from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
-from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.memory import FlatOutput, flat_input, read_only
 from kernels.backends.numba.packing import pack, unpack
 from kernels.backends.numba.plan import (
     Plan,
@@ -35,9 +34,8 @@ def conv2d(
 ) -> None:
     """Gather each output from the inputs under its window."""
     plan = forward_plan(geometry, lanes_of(x.dtype))
-    weights = packed(weight, plan, geometry, forward=True)
     with FlatOutput(out) as y:
-        run_gather(plan, flat_input(x), weights, started(bias, plan, x.dtype), y)
+        run_gather(plan, flat_input(x), by_output(weight), bias, y)
 
 
 def conv2d_backward_input(
@@ -45,9 +43,8 @@ def conv2d_backward_input(
 ) -> None:
     """Gather each input's gradient from the outputs it went into."""
     plan = backward_plan(geometry, lanes_of(grad_y.dtype))
-    weights = packed(weight, plan, geometry, forward=False)
     with FlatOutput(out) as grad_x:
-        run_gather(plan, flat_input(grad_y), weights, started(None, plan, grad_y.dtype), grad_x)
+        run_gather(plan, flat_input(grad_y), by_input(weight), None, grad_x)
 
 
 def conv2d_backward_weight(
@@ -62,22 +59,48 @@ def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
     out[...] = channel_sums(flat_input(grad_y), grad_y.shape[1])
 
 
+class Weights(NamedTuple):
+    """Flat weights, with the distances from one source and one target channel to the next."""
+
+    flat: FloatArray
+    step_source: int
+    step_target: int
+
+
+def by_output(weight: FloatArray) -> Weights:
+    """Return weights for gathering outputs."""
+    _, Cg, KH, KW = weight.shape
+    return Weights(read_only(weight), KH * KW, Cg * KH * KW)
+
+
+def by_input(weight: FloatArray) -> Weights:
+    """Return weights for gathering gradients of inputs."""
+    _, Cg, KH, KW = weight.shape
+    return Weights(read_only(weight), Cg * KH * KW, KH * KW)
+
+
 def run_gather(
     plan: Plan,
     source: FloatArray,
-    weights: FloatArray,
-    start: FloatArray,
+    weights: Weights,
+    bias: FloatArray | None,
     target: FloatArray,
     *,
     loaded: Loaded = PLAIN,
     finished: Finished = UNTOUCHED,
 ) -> None:
-    """Run the loop nest of a gather, compiled on its first call for a dtype."""
+    """Pack the weights and run the loop nest of a gather."""
     micro_kernel.prepare(source.dtype)
-    with borrowed(plan.work * threads.most(), source.dtype) as work:
+    start = np.zeros(plan.target_channels + plan.panel, source.dtype)
+    if bias is not None:
+        start[: plan.target_channels] = bias
+    plain, points = plan.plain_size, plan.points_size
+    with borrowed(plain + points + plan.work * threads.most(), source.dtype) as memory:
+        packed, transformed = memory[:plain], memory[plain : plain + points]
+        pack(*weights[:1], packed, transformed, plan.taps, *weights[1:], plan.shape)
         gather(
-            *(source, *loaded.arguments(source), weights, start),
-            *(target, *finished.arguments(source), work, *plan.arrays),
+            *(source, *loaded.arguments(source), transformed if points else packed, start),
+            *(target, *finished.arguments(source), memory[plain + points :], *plan.arrays),
         )
 
 
@@ -92,11 +115,14 @@ def run_accumulate(
     grad_bias: FloatArray | None = None,
 ) -> None:
     """Run the loop nest of a weight gradient and write it, and the bias's if there is one."""
+    if geometry.batch == 0:
+        out[...] = 0
+        return
     micro_kernel.prepare(source.dtype)
     plan = weight_plan(geometry, lanes_of(source.dtype))
     slots = NO_SLOTS if grad_bias is None else np.zeros(plan.parts * geometry.out_channels)
     size = max(plan.parts * plan.size, 1)
-    inner = plan.rows * 18 * lanes_of(source.dtype)
+    inner = plan.blocks * 18 * lanes_of(source.dtype)
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     with borrowed(plan.work * threads.most() + size + inner, source.dtype) as work:
         partials, work = work[:size], work[size:]
@@ -109,26 +135,3 @@ def run_accumulate(
         out[...] = flat
     if grad_bias is not None:
         grad_bias[...] = slots.reshape(plan.parts, -1).sum(axis=0)
-
-
-def packed(
-    weight: FloatArray, plan: Plan, geometry: ConvGeometry, *, forward: bool
-) -> FloatArray:
-    """Return the weights as the plan's algorithm reads them."""
-    _, Cg, KH, KW = geometry.weight_shape
-    flat = np.ascontiguousarray(weight).reshape(-1).view()
-    flat.flags.writeable = False
-    plain = np.empty(plan.plain_size, weight.dtype)
-    points = np.empty(plan.points_size, weight.dtype)
-    by_output, by_input = Cg * KH * KW, KH * KW
-    steps = (by_input, by_output) if forward else (by_output, by_input)
-    pack(flat, plain, points, plan.taps, *steps, plan.shape)
-    return points if plan.winograd else plain
-
-
-def started(bias: FloatArray | None, plan: Plan, dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return what each target channel starts from, and a panel of zeros."""
-    start = np.zeros(plan.target_channels + plan.panel, dtype)
-    if bias is not None:
-        start[: plan.target_channels] = bias
-    return start

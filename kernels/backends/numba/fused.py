@@ -7,7 +7,7 @@ import numpy as np
 from kernels.backends.composition import Composition
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba import activation, convolution, memory, normalization, pooling
-from kernels.backends.numba.convolution import packed, run_accumulate, run_gather, started
+from kernels.backends.numba.convolution import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
     NO_SLOTS,
@@ -38,13 +38,12 @@ def conv_forward(
     """Apply batch-norm and ReLU while loading, sum the output's moments while it is in cache."""
     plan = forward_plan(geometry, lanes_of(read.x.dtype))
     slots = np.zeros((plan.slots, 3, geometry.out_channels)) if stats else NO_SLOTS
-    weights = packed(weight, plan, geometry, forward=True)
     with FlatOutput(out) as y:
         run_gather(
             plan,
             flat_input(read.x),
-            weights,
-            started(bias, plan, read.x.dtype),
+            by_output(weight),
+            bias,
             y,
             loaded=loaded_read(read),
             finished=Finished(moments=stats, slots=slots.reshape(-1)),
@@ -80,10 +79,8 @@ def conv_backward(
         mask_relu=read.relu,
         slots=slots.reshape(-1),
     )
-    weights = packed(weight, plan, geometry, forward=False)
     with FlatOutput(grad_x) as target:
-        start = started(None, plan, x.dtype)
-        run_gather(plan, g, weights, start, target, loaded=pulled, finished=finished)
+        run_gather(plan, g, by_input(weight), None, target, loaded=pulled, finished=finished)
     if norm is None:
         return None
     sums = slots.sum(axis=0)

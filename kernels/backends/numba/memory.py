@@ -35,6 +35,13 @@ def flat_input(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
+def read_only(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as a read-only vector in the order of its axes."""
+    view = np.ascontiguousarray(array).reshape(-1).view()
+    view.flags.writeable = False
+    return view
+
+
 class FlatOutput:
     """An output as a writeable vector in the order (N, ..., C); ``with`` copies back if it must."""
 

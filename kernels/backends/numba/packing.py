@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numba
 
+from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.jit import parallel, serial
 from kernels.backends.numba.vector import (
     add,
@@ -19,6 +20,9 @@ from kernels.backends.numba.vector import (
     store,
     subtract,
 )
+
+PACK_CHANNELS = 16
+"""Source channels that are packed at a time."""
 
 
 @parallel
@@ -46,19 +50,21 @@ def pack(weight, plain, packed, taps, step_source, step_target, shape):
 
 @serial
 def _pack_panel(weight, plain, taps, step_source, step_target, index, s):
+    """Turn one panel round, some source channels at a time: what is written stays in L1."""
     group, panel = index // s.panels, index % s.panels
     v = panel * s.panel
     valid = min(s.panel, s.out_group - v)
     source = group * (len(weight) // s.groups) + v * step_target
-    to = index * s.terms * s.panel
-    for tap in taps:
-        for c in range(s.in_group):
-            at = source + c * step_source + tap
-            for i in range(valid):
-                plain[to + i] = weight[at + i * step_target]
-            for i in range(valid, s.panel):
-                plain[to + i] = 0
-            to += s.panel
+    place = index * s.terms * s.panel
+    clear(plain, place, s.terms * s.panel)
+    for block in range(0, s.in_group, PACK_CHANNELS):
+        for i in range(valid):
+            for c in range(block, min(block + PACK_CHANNELS, s.in_group)):
+                at = source + i * step_target + c * step_source
+                to = place + c * s.panel + i
+                for tap in taps:
+                    plain[to] = weight[at + tap]
+                    to += s.in_group * s.panel
 
 
 @parallel
@@ -70,22 +76,25 @@ def unpack(partials, parts, grad, work, shape):
     partials : array
         [part][group][tap · channel][row], or [part][point][channel][row] of Winograd's.
     work : array
-        18 vectors' room for each row of the partials.
+        18 vectors' room for each block of source channels.
     """
     s = shape[0]
-    rows = s.in_group if s.winograd else s.groups * s.terms
-    for i in numba.prange(rows):
-        _unpack_row(partials, parts, grad, work, i, shape[0])
+    for block in numba.prange(s.groups * -(-s.in_group // PACK_CHANNELS)):
+        _unpack_block(partials, parts, grad, work, block, shape[0])
 
 
 @serial
-def _unpack_row(partials, parts, grad, work, i, s):
-    size = len(partials) // parts
+def _unpack_block(partials, parts, grad, work, block, s):
+    """Unpack some source channels: what is written for a vector of target channels stays in L1."""
+    size, blocks = len(partials) // parts, -(-s.in_group // PACK_CHANNELS)
+    group, first = block // blocks, block % blocks * PACK_CHANNELS
+    inner = block * 18 * lanes(work)
     for v in range(0, s.out_group, lanes(partials)):
-        if s.winograd:
-            _unpack_points(partials, parts, size, grad, work, i, v, s.row, s)
-        else:
-            _unpack_term(partials, parts, size, grad, work, i, v, s.row, s)
+        for c in range(first, min(first + PACK_CHANNELS, s.in_group)):
+            if s.winograd:
+                _unpack_points(partials, parts, size, grad, work, inner, c, v, s)
+            else:
+                _unpack_taps(partials, parts, size, grad, work, inner, group, c, v, s)
 
 
 @serial
@@ -97,25 +106,23 @@ def _sum(partials, parts, size, place):
 
 
 @serial
-def _unpack_term(partials, parts, size, grad, work, i, v, row, s):
-    group, term = i // s.terms, i % s.terms
-    tap, c = term // s.in_group, term % s.in_group
+def _unpack_taps(partials, parts, size, grad, work, inner, group, c, v, s):
     taps = s.terms // s.in_group
-    inner = i * 18 * lanes(work)
-    store(work, inner, _sum(partials, parts, size, i * row + v))
-    to = ((group * s.out_group + v) * s.in_group + c) * taps + tap
-    for o in range(min(lanes(work), s.out_group - v)):
-        grad[to + o * s.in_group * taps] = work[inner + o]
+    for tap in range(taps):
+        term = (group * taps + tap) * s.in_group + c
+        store(work, inner, _sum(partials, parts, size, term * s.row + v))
+        to = ((group * s.out_group + v) * s.in_group + c) * taps + tap
+        for o in range(min(lanes(work), s.out_group - v)):
+            grad[to + o * s.in_group * taps] = work[inner + o]
 
 
 @serial
-def _unpack_points(partials, parts, size, grad, work, c, v, row, s):
+def _unpack_points(partials, parts, size, grad, work, inner, c, v, s):
     """Sum Winograd's points and transform them back: Gᵀ m G."""
     width = lanes(work)
-    step = s.in_group * row
-    inner = c * 18 * width
+    step = s.in_group * s.row
     for j in range(6):
-        at = c * row + v + j * step
+        at = c * s.row + v + j * step
         column = _gt(
             _sum(partials, parts, size, at),
             _sum(partials, parts, size, at + 6 * step),

@@ -12,6 +12,7 @@ into the same bands; its tasks are summed into a few partial results.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from kernels.backends.numba import winograd_cost
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
+from kernels.backends.numba.packing import PACK_CHANNELS
+from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 from kernels.geometry import ConvGeometry
 
 Table = NDArray[Any]
@@ -39,14 +42,10 @@ with a block's length and the number of blocks, not with their product."""
 
 MOST_PARTIALS = 16
 PARTIAL_BYTES = 16 * 2**20
-"""Limits to the partial weight gradients that are summed side by side; two there always are."""
+"""Limits to the partial weight gradients that are summed side by side."""
 
-WINOGRAD_TILES = 64
-"""Tiles of a Winograd task, at most: their transforms have to stay in the L2 cache."""
-
-TILE, POINTS = 4, 36
-"""F(4×4, 3×3): output pixels of a tile along each axis, and products per tile."""
-
+SUMS_BYTES = 640 * 1024
+"""What the sums of one of them may take; of wider ones a task does some of the target channels."""
 
 def _fields(names: str) -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in names.split()])
@@ -125,14 +124,16 @@ class Plan:
 def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
-    return _plan(geometry, rows, columns, geometry.channels, geometry.out_channels, lanes)
+    sizes = geometry, rows, columns, geometry.channels, geometry.out_channels, lanes
+    return _plan(*sizes, _winograd_pays(winograd_cost.gather_cycles, *sizes))
 
 
 @functools.lru_cache(maxsize=512)
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     rows, columns = backward_gather(geometry.height), backward_gather(geometry.width)
-    return _plan(geometry, rows, columns, geometry.out_channels, geometry.channels, lanes)
+    sizes = geometry, rows, columns, geometry.out_channels, geometry.channels, lanes
+    return _plan(*sizes, _winograd_pays(winograd_cost.gather_cycles, *sizes))
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,13 @@ class WeightPlan:
     parts: int
     size: int
     work: int
-    rows: int
+    blocks: int
 
 
 @functools.lru_cache(maxsize=512)
 def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     """Plan the weight gradient in the bands of the forward pass."""
-    forward = forward_plan(geometry, lanes)
+    forward = _forward_for_weights(geometry, lanes)
     shape = np.zeros(2, SHAPE)
     shape[0] = forward.shape[0]
     s, g = shape[0], shape[1]
@@ -165,16 +166,42 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     rows = POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]
     total = int(rows * s["row"])
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
-    most = max(2, PARTIAL_BYTES // (4 * total))
+    s["part_panels"] = max(1, SUMS_BYTES // (4 * rows * s["panel"]))
+    s["parts"] = -(-s["panels"] // s["part_panels"])
+    most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
     segments = forward.segments if s["winograd"] else _weight_segments(forward, geometry)
     s["segments"] = len(segments)
     return WeightPlan(
         (records(shape), forward.phases, segments),
-        parts=max(1, min(tasks, MOST_PARTIALS, most)),
+        parts=max(1, min(tasks, -(-MOST_PARTIALS // s["parts"]), most)),
         size=total,
         work=int(s["work"]),
-        rows=int(rows),
+        blocks=int(s["groups"]) * -(-int(s["in_group"]) // PACK_CHANNELS),
     )
+
+
+def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
+    """Plan the forward pass by the algorithm that suits the weight gradient."""
+    rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
+    C, O = geometry.channels, geometry.out_channels
+    winograd = _winograd_pays(winograd_cost.weight_cycles, geometry, rows, columns, C, O, lanes)
+    return _plan(geometry, rows, columns, C, O, lanes, winograd, most_images=geometry.batch // 2)
+
+
+def _winograd_pays(
+    cycles: Callable[..., tuple[float, float]],
+    geometry: ConvGeometry,
+    rows: Gather,
+    columns: Gather,
+    source_channels: int,
+    target_channels: int,
+    lanes: int,
+) -> bool:
+    if not (winograd_cost.ENABLED and winograd_cost.fits(geometry)):
+        return False
+    sizes = geometry.batch, rows.target_size, columns.target_size
+    direct, winograd = cycles(*sizes, source_channels, -(-target_channels // lanes), lanes)
+    return winograd < direct
 
 
 def _weight_segments(forward: Plan, geometry: ConvGeometry) -> Table:
@@ -203,12 +230,13 @@ def _plan(
     source_channels: int,
     target_channels: int,
     lanes: int,
+    winograd: bool,
+    most_images: int | None = None,
 ) -> Plan:
+    """Cut the work and make the tables; ``most_images`` may go into one task."""
     groups = geometry.groups
     out_group, panel = target_channels // groups, PANEL_VECTORS * lanes
     panels = -(-out_group // panel)
-    winograd = winograd_cost.pays(geometry, source_channels, target_channels, lanes)
-    cut = _winograd_cut if winograd else _direct_cut
     shape = np.zeros(1, SHAPE)
     values = {
         "images": geometry.batch,
@@ -227,7 +255,11 @@ def _plan(
         "first_column": columns.low,
         "winograd": winograd,
     }
-    values |= cut(geometry, rows, columns, source_channels, lanes)
+    if winograd:
+        most = geometry.batch * panels // LEAST_TASKS if most_images is None else most_images
+        values |= _winograd_cut(geometry, rows, columns, source_channels, lanes, most)
+    else:
+        values |= _direct_cut(geometry, rows, columns, source_channels, lanes)
     chunks = -(-geometry.batch // values["chunk"])
     values["part_panels"] = panels
     if groups == 1 and chunks * values["bands"] < LEAST_TASKS:
@@ -271,18 +303,17 @@ def _direct_cut(
 
 
 def _winograd_cut(
-    geometry: ConvGeometry, rows: Gather, columns: Gather, channels: int, lanes: int
+    geometry: ConvGeometry, rows: Gather, columns: Gather, channels: int, lanes: int, most: int
 ) -> dict[str, int]:
-    """Cut into whole rows of tiles; small images go together."""
+    """Cut into whole rows of tiles; of small images at most ``most`` go together."""
     across, down = -(-columns.target_size // TILE), -(-rows.target_size // TILE)
     wanted = -(-LEAST_TASKS // max(1, geometry.batch))
-    tile_rows = max(1, min(down, WINOGRAD_TILES // across, -(-down // wanted)))
+    tile_rows = max(1, min(down, TASK_TILES // across, -(-down // wanted)))
     tile_rows = -(-down // -(-down // tile_rows))
     bands = -(-down // tile_rows)
     chunk = 1
     if bands == 1:
-        most = max(1, geometry.batch // LEAST_TASKS)
-        chunk = max(1, min(most, WINOGRAD_TILES // 2 // (down * across)))
+        chunk = max(1, min(most, TASK_TILES // (down * across)))
     tiles = chunk * tile_rows * across
     scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
     source = chunk * scratch_rows * scratch_columns * channels

@@ -251,21 +251,21 @@ def _transform_products(target, rows, tiles, work, start, c, V, s):
 
 
 @serial
-def accumulate_winograd(sums, images, work, segments, s, g):
-    """Add the tiles' products to the partial sums of each point, [point][channel][row].
+def accumulate_winograd(sums, add, v_from, v_to, images, work, segments, s, g):
+    """Add the tiles' products to the sums of each point, [point][channel][row], or begin them.
 
     The sources' tiles are in ``work``, by ``transform_sources``, and so are the gradients, as ``g``
     says.
     """
     C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
-    for v in range(0, s.out_group, s.panel):
+    for v in range(v_from, v_to, s.panel):
         _transform_gradients(work, tiles, v, s, g)
         for point in range(36):
             c = point * C * s.row + v
             multiply_panel(
                 sums, sums, work, work, segments, C, min(s.panel, s.row - v),
-                c, c, point * tiles * C, s.row, s.row, 1, C,
+                c, c, point * tiles * C, s.row, s.row if add else NO_BASE, 1, C,
                 s.products_place + point * tiles * s.panel, s.panel, tiles, tiles + 1,
             )  # fmt: skip
 

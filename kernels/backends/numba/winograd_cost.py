@@ -1,8 +1,37 @@
-"""When Winograd's algorithm is the faster one."""
+"""When Winograd's algorithm is the faster one: a model in cycles of one core.
+
+``python -m bench.winograd`` measures both algorithms beside the model's figures.
+"""
 
 from __future__ import annotations
 
+import os
+
 from kernels.geometry import ConvGeometry
+
+ENABLED = os.environ.get("CNN_KERNELS_WINOGRAD", "1") != "0"
+"""The switch: without it every convolution is computed directly."""
+
+TILE, POINTS, TAPS = 4, 36, 9
+"""F(4×4, 3×3): output pixels of a tile along each axis, and products per tile."""
+
+SOURCE_TILE, TARGET_TILE, GRADIENT_TILE = 190, 130, 200
+"""Cycles to transform a tile of one vector of channels: measured on Zen 4, in the L2 cache."""
+
+PRODUCT = 1.2
+"""Cycles of a multiplication of two vectors, with what a short product costs besides."""
+
+FILTER = 700
+"""Cycles to pack and transform one source channel's taps for a vector of target channels."""
+
+WEIGHT = 4
+"""Cycles to fetch a vector of transformed weights, once for each task's tiles."""
+
+PARTIAL = 12
+"""Cycles to load, add and store a vector of partial weight gradients."""
+
+TASK_TILES = 64
+"""Tiles of a task, at most: their transforms have to stay in the L2 cache."""
 
 
 def fits(geometry: ConvGeometry) -> bool:
@@ -13,6 +42,26 @@ def fits(geometry: ConvGeometry) -> bool:
     )
 
 
-def pays(geometry: ConvGeometry, source_channels: int, target_channels: int, lanes: int) -> bool:
-    """Tell whether Winograd's algorithm takes less time than the direct one."""
-    return fits(geometry) and source_channels >= 8 and target_channels >= 8
+def gather_cycles(
+    images: int, rows: int, columns: int, source_channels: int, target_vectors: int, lanes: int
+) -> tuple[float, float]:
+    """Estimate the cycles of a gather: directly, and by Winograd's algorithm."""
+    products = source_channels * target_vectors
+    direct = (images * rows * columns * TAPS + FILTER / 4) * products
+    tiles = images * -(-rows // TILE) * -(-columns // TILE)
+    transforms = SOURCE_TILE * -(-source_channels // lanes) + TARGET_TILE * target_vectors
+    fetches = -(-tiles // TASK_TILES) * POINTS * WEIGHT + FILTER
+    return direct, tiles * (POINTS * PRODUCT * products + transforms) + fetches * products
+
+
+def weight_cycles(
+    images: int, rows: int, columns: int, channels: int, target_vectors: int, lanes: int
+) -> tuple[float, float]:
+    """Estimate the cycles of a weight gradient: directly, and by Winograd's algorithm."""
+    products = channels * target_vectors
+    direct = images * rows * columns * TAPS * products
+    tiles = images * -(-rows // TILE) * -(-columns // TILE)
+    transforms = SOURCE_TILE * -(-channels // lanes) + GRADIENT_TILE * target_vectors
+    passes = 2 + tiles / TASK_TILES
+    partials = PARTIAL * passes * POINTS * products
+    return direct, tiles * (POINTS * PRODUCT * products + transforms) + partials
