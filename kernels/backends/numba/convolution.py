@@ -122,7 +122,7 @@ def run_accumulate(
     plan = weight_plan(geometry, lanes_of(source.dtype))
     slots = NO_SLOTS if grad_bias is None else np.zeros(plan.parts * geometry.out_channels)
     size = max(plan.parts * plan.size, 1)
-    inner = plan.blocks * 18 * lanes_of(source.dtype)
+    inner = plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     with borrowed(plan.work * threads.most() + size + inner, source.dtype) as work:
         partials, work = work[:size], work[size:]

@@ -21,8 +21,9 @@ from kernels.backends.numba.vector import (
     subtract,
 )
 
-PACK_CHANNELS = 16
-"""Source channels that are packed at a time."""
+PACK_CHANNELS, PACK_LANES = 16, 8
+"""Source and target channels that are packed at a time: more lanes, some KiB apart, would drive one
+another out of the L1 cache."""
 
 
 @parallel
@@ -58,13 +59,14 @@ def _pack_panel(weight, plain, taps, step_source, step_target, index, s):
     place = index * s.terms * s.panel
     clear(plain, place, s.terms * s.panel)
     for block in range(0, s.in_group, PACK_CHANNELS):
-        for i in range(valid):
-            for c in range(block, min(block + PACK_CHANNELS, s.in_group)):
-                at = source + i * step_target + c * step_source
-                to = place + c * s.panel + i
-                for tap in taps:
-                    plain[to] = weight[at + tap]
-                    to += s.in_group * s.panel
+        channels = min(block + PACK_CHANNELS, s.in_group)
+        for lane in range(0, valid, PACK_LANES):
+            for t in range(len(taps)):
+                to = place + t * s.in_group * s.panel
+                for i in range(lane, min(lane + PACK_LANES, valid)):
+                    at = source + i * step_target + taps[t]
+                    for c in range(block, channels):
+                        plain[to + c * s.panel + i] = weight[at + c * step_source]
 
 
 @parallel
@@ -76,7 +78,7 @@ def unpack(partials, parts, grad, work, shape):
     partials : array
         [part][group][tap · channel][row], or [part][point][channel][row] of Winograd's.
     work : array
-        18 vectors' room for each block of source channels.
+        PACK_CHANNELS · taps + 18 vectors' room for each block of source channels.
     """
     s = shape[0]
     for block in numba.prange(s.groups * -(-s.in_group // PACK_CHANNELS)):
@@ -85,16 +87,24 @@ def unpack(partials, parts, grad, work, shape):
 
 @serial
 def _unpack_block(partials, parts, grad, work, block, s):
-    """Unpack some source channels: what is written for a vector of target channels stays in L1."""
-    size, blocks = len(partials) // parts, -(-s.in_group // PACK_CHANNELS)
+    """Unpack some source channels: sum and transform, then turn round what is in L1."""
+    blocks = -(-s.in_group // PACK_CHANNELS)
     group, first = block // blocks, block % blocks * PACK_CHANNELS
-    inner = block * 18 * lanes(work)
-    for v in range(0, s.out_group, lanes(partials)):
-        for c in range(first, min(first + PACK_CHANNELS, s.in_group)):
+    channels = min(PACK_CHANNELS, s.in_group - first)
+    taps, width = s.terms // s.in_group, lanes(work)
+    inner = block * (taps * PACK_CHANNELS + 18) * width
+    for v in range(0, s.out_group, width):
+        for c in range(channels):
+            at = inner + c * taps * width
             if s.winograd:
-                _unpack_points(partials, parts, size, grad, work, inner, c, v, s)
+                points = inner + taps * PACK_CHANNELS * width
+                _sum_points(partials, parts, work, points, at, first + c, v, s)
             else:
-                _unpack_taps(partials, parts, size, grad, work, inner, group, c, v, s)
+                _sum_taps(partials, parts, work, at, group * s.terms + first + c, v, s)
+        for o in range(min(width, s.out_group - v)):
+            to = ((group * s.out_group + v + o) * s.in_group + first) * taps
+            for i in range(channels * taps):
+                grad[to + i] = work[inner + i * width + o]
 
 
 @serial
@@ -106,20 +116,18 @@ def _sum(partials, parts, size, place):
 
 
 @serial
-def _unpack_taps(partials, parts, size, grad, work, inner, group, c, v, s):
-    taps = s.terms // s.in_group
-    for tap in range(taps):
-        term = (group * taps + tap) * s.in_group + c
-        store(work, inner, _sum(partials, parts, size, term * s.row + v))
-        to = ((group * s.out_group + v) * s.in_group + c) * taps + tap
-        for o in range(min(lanes(work), s.out_group - v)):
-            grad[to + o * s.in_group * taps] = work[inner + o]
+def _sum_taps(partials, parts, work, to, term, v, s):
+    """Store the sums of one source channel's taps, one vector after the other."""
+    size = len(partials) // parts
+    for tap in range(s.terms // s.in_group):
+        at = (term + tap * s.in_group) * s.row + v
+        store(work, to + tap * lanes(work), _sum(partials, parts, size, at))
 
 
 @serial
-def _unpack_points(partials, parts, size, grad, work, inner, c, v, s):
-    """Sum Winograd's points and transform them back: Gᵀ m G."""
-    width = lanes(work)
+def _sum_points(partials, parts, work, inner, to, c, v, s):
+    """Store one source channel's taps: the sums of its points, transformed back: Gᵀ m G."""
+    width, size = lanes(work), len(partials) // parts
     step = s.in_group * s.row
     for j in range(6):
         at = c * s.row + v + j * step
@@ -144,13 +152,9 @@ def _unpack_points(partials, parts, size, grad, work, inner, c, v, s):
             load(work, at + 4 * width),
             load(work, at + 5 * width),
         )
-        store(work, at, taps[0])
-        store(work, at + width, taps[1])
-        store(work, at + 2 * width, taps[2])
-        to = (v * s.in_group + c) * 9 + 3 * p
-        for o in range(min(width, s.out_group - v)):
-            for q in range(3):
-                grad[to + o * s.in_group * 9 + q] = work[at + q * width + o]
+        store(work, to + 3 * p * width, taps[0])
+        store(work, to + (3 * p + 1) * width, taps[1])
+        store(work, to + (3 * p + 2) * width, taps[2])
 
 
 @serial

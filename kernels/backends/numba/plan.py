@@ -30,8 +30,14 @@ from kernels.geometry import ConvGeometry
 
 Table = NDArray[Any]
 
-SCRATCH_BYTES = 96 * 1024
+SCRATCH_BYTES = 256 * 1024
 """What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
+
+LEAST_TILES = 8
+"""Tiles of a Winograd task below which its products would be too short."""
+
+DIRECT_SHARES = 4
+"""Parts of the target channels that make tasks before images are cut into bands."""
 
 LEAST_TASKS = 16
 """Tasks are made smaller until there are so many, so that small batches use all cores."""
@@ -144,7 +150,7 @@ class WeightPlan:
     parts: int
     size: int
     work: int
-    blocks: int
+    unpack_work: int
 
 
 @functools.lru_cache(maxsize=512)
@@ -168,6 +174,8 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
     s["part_panels"] = max(1, SUMS_BYTES // (4 * rows * s["panel"]))
     s["parts"] = -(-s["panels"] // s["part_panels"])
+    blocks = geometry.groups * -(-int(s["in_group"]) // PACK_CHANNELS)
+    taps = geometry.height.kernel * geometry.width.kernel
     most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
     segments = forward.segments if s["winograd"] else _weight_segments(forward, geometry)
     s["segments"] = len(segments)
@@ -176,7 +184,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         parts=max(1, min(tasks, -(-MOST_PARTIALS // s["parts"]), most)),
         size=total,
         work=int(s["work"]),
-        blocks=int(s["groups"]) * -(-int(s["in_group"]) // PACK_CHANNELS),
+        unpack_work=blocks * (taps * PACK_CHANNELS + 18) * lanes,
     )
 
 
@@ -185,7 +193,8 @@ def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
     C, O = geometry.channels, geometry.out_channels
     winograd = _winograd_pays(winograd_cost.weight_cycles, geometry, rows, columns, C, O, lanes)
-    return _plan(geometry, rows, columns, C, O, lanes, winograd, most_images=geometry.batch // 2)
+    shares = -(-O // (PANEL_VECTORS * lanes))
+    return _plan(geometry, rows, columns, C, O, lanes, winograd, shares * 4)
 
 
 def _winograd_pays(
@@ -231,9 +240,9 @@ def _plan(
     target_channels: int,
     lanes: int,
     winograd: bool,
-    most_images: int | None = None,
+    shares: int | None = None,
 ) -> Plan:
-    """Cut the work and make the tables; ``most_images`` may go into one task."""
+    """Cut the work and make the tables."""
     groups = geometry.groups
     out_group, panel = target_channels // groups, PANEL_VECTORS * lanes
     panels = -(-out_group // panel)
@@ -255,11 +264,8 @@ def _plan(
         "first_column": columns.low,
         "winograd": winograd,
     }
-    if winograd:
-        most = geometry.batch * panels // LEAST_TASKS if most_images is None else most_images
-        values |= _winograd_cut(geometry, rows, columns, source_channels, lanes, most)
-    else:
-        values |= _direct_cut(geometry, rows, columns, source_channels, lanes)
+    cut = _winograd_cut if winograd else _direct_cut
+    values |= cut(geometry.batch, rows, columns, source_channels, lanes, shares or panels)
     chunks = -(-geometry.batch // values["chunk"])
     values["part_panels"] = panels
     if groups == 1 and chunks * values["bands"] < LEAST_TASKS:
@@ -278,12 +284,12 @@ def _plan(
 
 
 def _direct_cut(
-    geometry: ConvGeometry, rows: Gather, columns: Gather, channels: int, lanes: int
+    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
 ) -> dict[str, int]:
     """Cut images into bands whose scratch fits the cache: a multiple of the step."""
     width = columns.scratch(columns.target_size)
     steps = -(-rows.target_size // rows.target_step)
-    wanted = -(-LEAST_TASKS // max(1, geometry.batch))
+    wanted = -(-LEAST_TASKS // max(1, images * min(shares, DIRECT_SHARES)))
     steps = max(1, -(-steps // wanted))
     while steps > 1 and rows.scratch(steps * rows.target_step) * width * channels * 4 > (
         SCRATCH_BYTES
@@ -303,17 +309,21 @@ def _direct_cut(
 
 
 def _winograd_cut(
-    geometry: ConvGeometry, rows: Gather, columns: Gather, channels: int, lanes: int, most: int
+    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
 ) -> dict[str, int]:
-    """Cut into whole rows of tiles; of small images at most ``most`` go together."""
+    """Cut into whole rows of tiles, as many as make enough tasks; small images go together.
+
+    Each task may still be cut into ``shares`` parts of the target's channels.
+    """
     across, down = -(-columns.target_size // TILE), -(-rows.target_size // TILE)
-    wanted = -(-LEAST_TASKS // max(1, geometry.batch))
-    tile_rows = max(1, min(down, TASK_TILES // across, -(-down // wanted)))
-    tile_rows = -(-down // -(-down // tile_rows))
+    most = TASK_TILES
+    chunk, tile_rows = _tiles_together(images, down, across, most)
+    while most > LEAST_TILES and (
+        -(-images // chunk) * -(-down // tile_rows) * shares < LEAST_TASKS
+    ):
+        most //= 2
+        chunk, tile_rows = _tiles_together(images, down, across, most)
     bands = -(-down // tile_rows)
-    chunk = 1
-    if bands == 1:
-        chunk = max(1, min(most, TASK_TILES // (down * across)))
     tiles = chunk * tile_rows * across
     scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
     source = chunk * scratch_rows * scratch_columns * channels
@@ -332,6 +342,14 @@ def _winograd_cut(
         "inner_place": transformed + source + products + 3 * lanes,
         "work": transformed + source + products + (POINTS + 8) * lanes,
     }
+
+
+def _tiles_together(images: int, down: int, across: int, most: int) -> tuple[int, int]:
+    """Return images and rows of tiles for a task of at most ``most`` tiles, or one row of them."""
+    if down * across <= most:
+        return max(1, min(images, most // (down * across))), down
+    tile_rows = max(1, min(down, most // across))
+    return 1, -(-down // -(-down // tile_rows))
 
 
 def _tables(
