@@ -8,11 +8,37 @@ from __future__ import annotations
 
 import numba
 
+from kernels.backends.numba.calls import (
+    LOAD,
+    NORM,
+    NORMED,
+    PARTS,
+    PHASES,
+    POOLED,
+    POOLS,
+    PULL,
+    PULLED,
+    PULLS,
+    RELU,
+    SEGMENTS,
+    SHAPES,
+    SLOTS,
+    SLOTTED,
+    SUMS,
+    TAKEN,
+    X,
+    doubles_at,
+    integers_at,
+    new_call,
+    phase_at,
+    shape_at,
+)
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import parallel, serial
 from kernels.backends.numba.loading import load_band
-from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel
-from kernels.backends.numba.vector import lanes, pointer
+from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel, prepare
+from kernels.backends.numba.standalone import Standalone
+from kernels.backends.numba.vector import address, at_address, lanes, pointer
 from kernels.backends.numba.winograd import accumulate_winograd, transform_sources
 
 
@@ -41,68 +67,69 @@ def accumulate(
     shape, phases, segments
         Of a WeightPlan.
     """
+    call = new_call()
+    call[X], call[NORM], call[NORMED], call[RELU] = address(source), address(norm), len(norm), relu
+    call[PULLS], call[POOLS] = 0, 0
+    call[LOAD + X], call[LOAD + PULLED] = address(grad), address(pulled)
+    call[LOAD + PULL], call[LOAD + PULLS] = address(pull), len(pull)
+    call[LOAD + TAKEN], call[LOAD + POOLED] = address(taken), address(pool)
+    call[LOAD + POOLS], call[LOAD + NORMED], call[LOAD + RELU] = len(pool), 0, 0
+    call[LOAD + NORM] = address(norm)
+    call[SUMS], call[PARTS] = address(partials), parts
+    call[SLOTS], call[SLOTTED] = address(slots), len(slots)
+    call[SHAPES], call[PHASES] = address(shape), address(phases)
+    call[SEGMENTS] = address(segments)
     s = shape[0]
-    size, work_size = len(partials) // parts, s.work
+    size = s.work
     for part in numba.prange(parts * s.parts):
-        _accumulate_part(
-            source, norm, relu, grad, pulled, pull, taken, pool,
-            pointer(partials, part // shape[0].parts * size), parts, slots,
-            pointer(work, numba.get_thread_id() * work_size), part, shape, phases, segments,
+        accumulate_part(
+            pointer(work, numba.get_thread_id() * size), pointer(call, 0), part,
+            len(partials) // parts,
         )  # fmt: skip
 
 
-@serial
-def _accumulate_part(
-    source, norm, relu, grad, pulled, pull, taken, pool, sums, parts, slots,
-    work, part, shape, phases, segments,
-):  # fmt: skip
-    """Sum a part of the tasks for a part of the target channels."""
-    s = shape[0]
+def accumulate_part(work, call, part, size):
+    """Sum a part of the tasks, ``size`` sums, for a part of the target channels."""
+    s = shape_at(call[SHAPES], 0)
     share, panel = part // s.parts, part % s.parts * s.part_panels
     tasks = -(-s.images // s.chunk) * s.bands
-    first, last = share * tasks // parts, (share + 1) * tasks // parts
+    first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
+    sums = pointer(at_address(work, call[SUMS]), share * size)
     for task in range(first, last):
-        _accumulate_task(
-            source, norm, relu, grad, pulled, pull, taken, pool, sums, slots,
-            share * s.target_channels, work, task, task > first, panel, shape, phases, segments,
-        )  # fmt: skip
+        _accumulate_task(sums, share * s.target_channels, work, task, task > first, panel, call)
 
 
 @serial
-def _accumulate_task(
-    source, norm, relu, grad, pulled, pull, taken, pool, sums, slots, slot,
-    work, task, add, panel, shape, phases, segments,
-):  # fmt: skip
+def _accumulate_task(sums, slot, work, task, add, panel, call):
     """Add a task's products to the sums, or begin them."""
-    s, g, phase = shape[0], shape[1], phases[0]
+    s, g = shape_at(call[SHAPES], 0), shape_at(call[SHAPES], 1)
+    phase, segments = phase_at(call[PHASES], 0), integers_at(call[SEGMENTS], 0)
     band, image = task % s.bands, task // s.bands * s.chunk
     images = min(s.chunk, s.images - image)
     source_size = s.scratch_rows * s.scratch_columns * s.source_channels
     grad_size = g.scratch_rows * g.scratch_columns * g.source_channels
-    no_table, no_pool = source[:0], pool[:0]
     v_from = panel * s.panel
     v_to = min(s.out_group, v_from + s.part_panels * s.panel)
     for i in range(images):
         load_band(
-            work, s.scratch_place + i * source_size, s.source_channels, image + i, band,
-            source, norm, relu, source, no_table, taken, no_pool, s,
-        )  # fmt: skip
+            work, s.scratch_place + i * source_size, s.source_channels, image + i, band, call, s
+        )
         load_band(
             work, g.scratch_place + i * grad_size, g.source_channels, image + i, band,
-            grad, no_table, False, pulled, pull, taken, pool, g,
+            pointer(call, LOAD), g,
         )  # fmt: skip
-    if len(slots) > 0 and panel == 0:
+    if call[SLOTTED] > 0 and panel == 0:
         pixels = images * g.scratch_rows * g.scratch_columns
         sum_pixels(
-            work, g.scratch_place, pixels, g.source_channels, slots, slot, work, s.inner_place
-        )
-    if s.winograd:
+            work, g.scratch_place, pixels, g.source_channels,
+            doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
+        )  # fmt: skip
+    if s.winograd > 0:
         transform_sources(work, images, s)
-        accumulate_winograd(sums, add, v_from, v_to, images, work, pointer(segments, 0), s, g)
+        accumulate_winograd(sums, add, v_from, v_to, images, work, segments, s, g)
     else:
         rows = phase.rows_last if band == s.bands - 1 else phase.rows
-        terms = pointer(segments, 0)
-        _accumulate_direct(sums, add, v_from, v_to, rows, work, terms, s, g, phase)
+        _accumulate_direct(sums, add, v_from, v_to, rows, work, segments, s, g, phase)
 
 
 @serial
@@ -127,3 +154,7 @@ def _accumulate_direct(sums, add, v_from, v_to, rows, work, segments, s, g, phas
                         s.target_channels, i, min(rows, i + s.block_rows),
                     )  # fmt: skip
             m += length * s.row
+
+
+prepare_accumulate = Standalone(accumulate_part, pointers=1, integers=2, needs=prepare).prepare
+"""To be called with a dtype before ``accumulate``."""

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba import micro_kernel, threads
-from kernels.backends.numba.accumulating import accumulate
-from kernels.backends.numba.gathering import gather
+from kernels.backends.numba import threads
+from kernels.backends.numba.accumulating import accumulate, prepare_accumulate
+from kernels.backends.numba.gathering import gather, prepare_gather
 from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.memory import FlatOutput, flat_input, read_only
 from kernels.backends.numba.packing import pack, unpack
@@ -90,7 +90,7 @@ def run_gather(
     finished: Finished = UNTOUCHED,
 ) -> None:
     """Pack the weights and run the loop nest of a gather."""
-    micro_kernel.prepare(source.dtype)
+    prepare_gather(source.dtype)
     start = np.zeros(plan.target_channels + plan.panel, source.dtype)
     if bias is not None:
         start[: plan.target_channels] = bias
@@ -118,7 +118,7 @@ def run_accumulate(
     if geometry.batch == 0:
         out[...] = 0
         return
-    micro_kernel.prepare(source.dtype)
+    prepare_accumulate(source.dtype)
     plan = weight_plan(geometry, lanes_of(source.dtype))
     slots = NO_SLOTS if grad_bias is None else np.zeros(plan.parts * geometry.out_channels)
     size = max(plan.parts * plan.size, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kernels.backends.numba.calls import block_at, phase_at
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.micro_kernel import multiply_panel
 
@@ -34,7 +35,7 @@ def convolve_direct(
             for i in range(s.phases):
                 _run_phase(
                     target, c, V, last, work, group * s.in_group, weights, b, start,
-                    phases[i], s.panel, blocks, segments,
+                    phase_at(phases, i), s.panel, blocks, segments,
                 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ def _run_phase(
         rows, columns = min(rows, 1), rows * columns
     to = phase.target_first + c
     for k in range(phase.first_block, phase.last_block):
-        block = blocks[k]
+        block = block_at(blocks, k)
         b_place = (b + block.terms_before) * panel
         for i in range(rows):
             c_place = to + i * phase.c_row

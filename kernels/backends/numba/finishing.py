@@ -6,9 +6,11 @@ task; Python merges the slots in their order.
 
 from __future__ import annotations
 
+from kernels.backends.numba.calls import ADDED, ADDS, MASK, MASK_RELU, MASKED, MASKS
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     greater_or_nan,
     lanes,
     load_first,
@@ -49,20 +51,22 @@ def collect_moments(target, first, pixels, C, c_from, c_to, slots, slot, work, i
 
 @serial
 def finish_gradient(
-    target, first, pixels, C, c_from, c_to, added, x, norm, relu, slots, slot, work, inner
+    target, first, pixels, C, c_from, c_to, call, slots, slot, work, inner
 ):
     """Add a skip's gradient, mask by the ReLU of what was read, and sum for its batch-norm.
 
-    ``slots[slot:]`` gets each channel's Σ g and Σ g·(x − mean), C apart. Empty arrays stand for
-    what there is not.
+    ``slots[slot:]`` gets each channel's Σ g and Σ g·(x − mean), C apart.
     """
-    if len(added) == 0 and not relu and len(norm) == 0:
+    adds, normed, relu = call[ADDS] > 0, call[MASKS] > 0, call[MASK_RELU] > 0
+    if not adds and not relu and not normed:
         return
+    added, x = at_address(target, call[ADDED]), at_address(target, call[MASKED])
+    norm = at_address(target, call[MASK])
     zero = zeros(target)
     for c in range(c_from, c_to, lanes(target)):
         valid = min(lanes(target), c_to - c)
         mean, scale, shift = zero, zero, zero
-        if len(norm) > 0:
+        if normed:
             mean = load_first(norm, c, valid)
             scale = load_first(norm, C + c, valid)
             shift = load_first(norm, 2 * C + c, valid)
@@ -71,18 +75,18 @@ def finish_gradient(
             for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
                 at = first + pixel * C + c
                 gradient = load_first(target, at, valid)
-                if len(added) > 0:
+                if adds:
                     gradient = add(gradient, load_first(added, at, valid))
                 centred = subtract(load_first(x, at, valid), mean)
                 if relu:
                     value = centred
-                    if len(norm) > 0:
+                    if normed:
                         value = multiply_add(scale, centred, shift)
                     gradient = select(greater_or_nan(value, zero), gradient, zero)
                 store_first(target, at, gradient, valid)
                 total = add(total, gradient)
                 products = multiply_add(gradient, centred, products)
-            if len(norm) > 0:
+            if normed:
                 _add_to(slots, slot + c, total, valid, work, inner)
                 _add_to(slots, slot + C + c, products, valid, work, inner)
 

@@ -8,12 +8,25 @@ a·g + b·(x − mean) + c, where g may still be pooled. Empty arrays stand for 
 
 from __future__ import annotations
 
-import numpy as np
-
 from kernels.backends.numba.blocks import clear, copy
+from kernels.backends.numba.calls import (
+    NORM,
+    NORMED,
+    POOLED,
+    POOLS,
+    PULL,
+    PULLED,
+    PULLS,
+    RELU,
+    TAKEN,
+    X,
+    bytes_at,
+    pool_at,
+)
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     greater_or_nan,
     lanes,
     load_first,
@@ -26,24 +39,11 @@ from kernels.backends.numba.vector import (
     zeros,
 )
 
-POOL = np.dtype(
-    [
-        (name, np.int64)
-        for name in (
-            "rows columns kernel_rows kernel_columns stride_rows stride_columns "
-            "dilation_rows dilation_columns top left"
-        ).split()
-    ]
-)
-"""A max-pool that a gradient has to go back through: sizes of its output, and its window."""
-
-
 @serial
-def load_band(scratch, place, step, image, band, source, norm, relu, pulled, pull, taken, pool, shape):
+def load_band(scratch, place, step, image, band, load, shape):
     """Load the source rows of a task's band of one image, ``step`` elements to a pixel.
 
-    ``source`` is x, or g if ``pull`` or ``pool`` say so; ``pulled`` is the x that pull needs,
-    ``taken`` the positions that the pool took.
+    ``load`` points to the entries of a call that say what is loaded; see ``calls``.
     """
     C, columns, width = shape.source_channels, shape.source_columns, shape.scratch_columns
     left = min(width, max(0, -shape.first_column))
@@ -58,25 +58,25 @@ def load_band(scratch, place, step, image, band, source, norm, relu, pulled, pul
         pixel = (image * shape.source_rows + row) * columns + shape.first_column + left
         clear(scratch, begin, left * step)
         to = begin + left * step
-        if len(pool) == 0 and len(pull) == 0:
-            read_pixels(scratch, to, step, source, pixel * C, inside, C, norm, relu)
+        if load[POOLS] == 0 and load[PULLS] == 0:
+            read_pixels(scratch, to, step, load, pixel * C, inside, C)
         else:
-            pooled = len(pool) > 0
-            pull_pixels(scratch, to, step, source, pulled, pixel * C, inside, C, pull, pooled)
+            pull_pixels(scratch, to, step, load, pixel * C, inside, C)
         clear(scratch, to + inside * step, (width - left - inside) * step)
-    if len(pool) > 0:
-        place += left * step
+    if load[POOLS] > 0:
         first = max(0, shape.first_column)
         unpool(
-            scratch, place, step, width, image, top, shape.scratch_rows, first, inside,
-            source, taken, pull, pool[0], C,
+            scratch, place + left * step, step, width, image, top, shape.scratch_rows, first,
+            inside, load, C,
         )  # fmt: skip
 
 
 @serial
-def read_pixels(scratch, to, step, source, begin, pixels, C, norm, relu):
+def read_pixels(scratch, to, step, load, begin, pixels, C):
     """Load a run of pixels through batch-norm and ReLU, if there are any."""
-    if len(norm) == 0 and not relu and step == C:
+    source, norm = at_address(scratch, load[X]), at_address(scratch, load[NORM])
+    normed, relu = load[NORMED] > 0, load[RELU] > 0
+    if not normed and not relu and step == C:
         copy(scratch, to, source, begin, pixels * C)
         return
     width = lanes(source)
@@ -84,13 +84,13 @@ def read_pixels(scratch, to, step, source, begin, pixels, C, norm, relu):
     for c in range(0, C, width):
         valid = min(width, C - c)
         mean, scale, shift = zero, zero, zero
-        if len(norm) > 0:
+        if normed:
             mean = load_first(norm, c, valid)
             scale = load_first(norm, C + c, valid)
             shift = load_first(norm, 2 * C + c, valid)
         for pixel in range(pixels):
             value = load_first(source, begin + pixel * C + c, valid)
-            if len(norm) > 0:
+            if normed:
                 value = multiply_add(scale, subtract(value, mean), shift)
             if relu:
                 value = select(greater_or_nan(value, zero), value, zero)
@@ -98,13 +98,15 @@ def read_pixels(scratch, to, step, source, begin, pixels, C, norm, relu):
 
 
 @serial
-def pull_pixels(scratch, to, step, source, pulled, begin, pixels, C, pull, pooled):
+def pull_pixels(scratch, to, step, load, begin, pixels, C):
     """Load a run of pixels of the gradient, without the part that is still pooled."""
+    source, pulled = at_address(scratch, load[X]), at_address(scratch, load[PULLED])
+    pull, pulls, pooled = at_address(scratch, load[PULL]), load[PULLS] > 0, load[POOLS] > 0
     width = lanes(source)
     for c in range(0, C, width):
         valid = min(width, C - c)
         a, b, mean, constant = zeros(source), zeros(source), zeros(source), zeros(source)
-        if len(pull) > 0:
+        if pulls:
             mean = load_first(pull, c, valid)
             a = load_first(pull, C + c, valid)
             b = load_first(pull, 2 * C + c, valid)
@@ -112,7 +114,7 @@ def pull_pixels(scratch, to, step, source, pulled, begin, pixels, C, pull, poole
         for pixel in range(pixels):
             at = begin + pixel * C + c
             value = constant
-            if len(pull) > 0:
+            if pulls:
                 x = load_first(pulled, at, valid)
                 value = multiply_add(b, subtract(x, mean), value)
             if not pooled:
@@ -122,12 +124,14 @@ def pull_pixels(scratch, to, step, source, pulled, begin, pixels, C, pull, poole
 
 @serial
 def unpool(
-    scratch, place, step, width, image, top, rows, first, columns, source, taken, pull, pool, C
+    scratch, place, step, width, image, top, rows, first, columns, load, C
 ):
     """Add each pooled gradient, times a, at the pixel that its window took.
 
     ``scratch[place]`` is pixel (``top``, ``first``); it has ``rows`` × ``columns`` pixels.
     """
+    source, pull, pulls = at_address(scratch, load[X]), at_address(scratch, load[PULL]), load[PULLS]
+    taken, pool = bytes_at(load[TAKEN], 0), pool_at(load[POOLED], 0)
     for c in range(0, C, lanes(source)):
         valid = min(lanes(source), C - c)
         for i in range(pool.rows):
@@ -138,7 +142,7 @@ def unpool(
                 for j in range(pool.columns):
                     at = ((image * pool.rows + i) * pool.columns + j) * C + c
                     gradient = load_first(source, at, valid)
-                    if len(pull) > 0:
+                    if pulls > 0:
                         gradient = multiply(gradient, load_first(pull, C + c, valid))
                     for q in range(pool.kernel_columns):
                         column = j * pool.stride_columns + q * pool.dilation_columns

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,6 +23,7 @@ from kernels.backends.numba import winograd_cost
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
+from kernels.backends.numba.plan_tables import BLOCK, PHASE, SHAPE, records
 from kernels.backends.numba.packing import PACK_CHANNELS
 from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 from kernels.geometry import ConvGeometry
@@ -52,23 +52,6 @@ PARTIAL_BYTES = 16 * 2**20
 
 SUMS_BYTES = 640 * 1024
 """What the sums of one of them may take; of wider ones a task does some of the target channels."""
-
-def _fields(names: str) -> np.dtype[Any]:
-    return np.dtype([(name, np.int64) for name in names.split()])
-
-
-SHAPE = _fields(
-    "images chunk bands parts groups in_group out_group panels part_panels panel terms "
-    "source_rows source_columns source_channels target_rows target_columns target_channels "
-    "band_rows band_step first_row first_column scratch_rows scratch_columns phases "
-    "winograd tiles_down tiles_across scratch_place products_place inner_place work "
-    "row block_rows segments"
-)
-PHASE = _fields(
-    "target_first rows rows_last columns a_step a_row c_step c_row first_block last_block"
-)
-BLOCK = _fields("first last terms_before")
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -428,8 +411,3 @@ def _lengths(longest: int) -> Table:
     segments = np.zeros((longest + 1, 2), np.int64)
     segments[:, 1] = np.arange(longest + 1)
     return segments.reshape(-1)
-
-
-def records(values: Table) -> Table:
-    """Return records as compiled code reads them; without compilation, as Python reads them."""
-    return values.view(np.recarray) if numba.config.DISABLE_JIT else values

@@ -33,10 +33,19 @@ class Standalone:
         Returns nothing. It takes ``pointers`` pointers to elements, one to int64, then integers.
     pointers, integers : int
         How many.
+    needs : callable, optional
+        ``prepare`` of another one that this one calls.
     """
 
-    def __init__(self, function: Callable[..., None], pointers: int, integers: int) -> None:
+    def __init__(
+        self,
+        function: Callable[..., None],
+        pointers: int,
+        integers: int,
+        needs: Callable[[np.dtype[Any]], None] | None = None,
+    ) -> None:
         self._function = function
+        self._needs = needs
         self._pointers, self._integers = pointers, integers
         self._ready: set[np.dtype[Any]] = set()
         self._lock = threading.Lock()
@@ -50,6 +59,8 @@ class Standalone:
         with self._lock:
             if dtype in self._ready:
                 return
+            if self._needs:
+                self._needs(dtype)
             element = numba.from_dtype(dtype)
             signature = self._signature(element)
             compiled = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))

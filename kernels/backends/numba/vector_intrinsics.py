@@ -139,6 +139,28 @@ def pointer(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def address(typing: Any, array: Any) -> Any:
+    """Return where an array's elements begin, as a number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = _pointer(context, builder, array, arguments[0], ir.IntType(64)(0))
+        return builder.ptrtoint(data, ir.IntType(64))
+
+    return types.intp(array), generate
+
+
+@intrinsic
+def at_address(typing: Any, like: Any, number: Any) -> Any:
+    """Return a pointer to elements of the dtype of ``like`` that begin at an address."""
+    result = types.CPointer(like.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[1], context.get_value_type(result))
+
+    return result(like, types.intp), generate
+
+
+@intrinsic
 def lanes(typing: Any, array: Any) -> Any:
     """Return how many elements of the array fill a vector: a constant in compiled code."""
     count = _full(array).lanes

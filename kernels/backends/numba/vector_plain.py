@@ -20,6 +20,16 @@ def pointer(array: FloatArray, index: int) -> FloatArray:
     return array[index:]
 
 
+def address(array: Any) -> Any:
+    """Return the array itself."""
+    return array
+
+
+def at_address(like: FloatArray, array: Any) -> Any:
+    """Return the array itself."""
+    return array
+
+
 def load(array: FloatArray, index: int) -> FloatArray:
     """Return ``array[index : index + lanes]``."""
     return load_first(array, index, lanes(array))
