@@ -12,7 +12,7 @@ from kernels.backends.numba.accumulating import accumulate, prepare_accumulate
 from kernels.backends.numba.gathering import gather, prepare_gather
 from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.memory import FlatOutput, flat_input, read_only
-from kernels.backends.numba.packing import pack, unpack
+from kernels.backends.numba.packing import pack, prepare_pack, prepare_unpack, unpack
 from kernels.backends.numba.plan import (
     Plan,
     backward_plan,
@@ -90,6 +90,7 @@ def run_gather(
     finished: Finished = UNTOUCHED,
 ) -> None:
     """Pack the weights and run the loop nest of a gather."""
+    prepare_pack(source.dtype)
     prepare_gather(source.dtype)
     start = np.zeros(plan.target_channels + plan.panel, source.dtype)
     if bias is not None:
@@ -119,6 +120,7 @@ def run_accumulate(
         out[...] = 0
         return
     prepare_accumulate(source.dtype)
+    prepare_unpack(source.dtype)
     plan = weight_plan(geometry, lanes_of(source.dtype))
     slots = NO_SLOTS if grad_bias is None else np.zeros(plan.parts * geometry.out_channels)
     size = max(plan.parts * plan.size, 1)

@@ -9,14 +9,18 @@ from __future__ import annotations
 import numba
 
 from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.calls import integers_at, shape_at
 from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.standalone import Standalone
 from kernels.backends.numba.vector import (
     add,
+    address,
     constant,
     lanes,
     load,
     multiply,
     multiply_add,
+    pointer,
     store,
     subtract,
 )
@@ -43,30 +47,41 @@ def pack(weight, plain, packed, taps, step_source, step_target, shape):
     step_source, step_target : int
         Distance in ``weight`` from one source or target channel to the next.
     """
+    size = len(weight) // shape[0].groups
+    where, count = address(shape), len(taps)
     for index in numba.prange(shape[0].groups * shape[0].panels):
-        _pack_panel(weight, plain, taps, step_source, step_target, index, shape[0])
-        if len(packed) > 0:
-            _transform_panel(plain, packed, index, shape[0])
+        pack_panel(
+            pointer(plain, 0), pointer(packed, 0), pointer(weight, 0), pointer(taps, 0),
+            count, step_source, step_target, size, index, where,
+        )  # fmt: skip
 
 
-@serial
-def _pack_panel(weight, plain, taps, step_source, step_target, index, s):
-    """Turn one panel round, some source channels at a time: what is written stays in L1."""
+def pack_panel(
+    plain, packed, weight, taps, count, step_source, step_target, size, index, where
+):
+    """Turn one panel round, some channels at a time: what is read and written stays in L1."""
+    s = shape_at(where, 0)
     group, panel = index // s.panels, index % s.panels
     v = panel * s.panel
     valid = min(s.panel, s.out_group - v)
-    source = group * (len(weight) // s.groups) + v * step_target
+    source = group * size + v * step_target
     place = index * s.terms * s.panel
     clear(plain, place, s.terms * s.panel)
     for block in range(0, s.in_group, PACK_CHANNELS):
         channels = min(block + PACK_CHANNELS, s.in_group)
         for lane in range(0, valid, PACK_LANES):
-            for t in range(len(taps)):
+            for t in range(count):
                 to = place + t * s.in_group * s.panel
                 for i in range(lane, min(lane + PACK_LANES, valid)):
                     at = source + i * step_target + taps[t]
                     for c in range(block, channels):
                         plain[to + c * s.panel + i] = weight[at + c * step_source]
+    if s.winograd > 0:
+        _transform_panel(plain, packed, index, s)
+
+
+prepare_pack = Standalone(pack_panel, pointers=3, integers=6).prepare
+"""To be called with a dtype before ``pack``."""
 
 
 @parallel
@@ -81,13 +96,17 @@ def unpack(partials, parts, grad, work, shape):
         PACK_CHANNELS · taps + 18 vectors' room for each block of source channels.
     """
     s = shape[0]
+    where, size = address(shape), len(partials) // parts
     for block in numba.prange(s.groups * -(-s.in_group // PACK_CHANNELS)):
-        _unpack_block(partials, parts, grad, work, block, shape[0])
+        unpack_block(
+            pointer(partials, 0), pointer(grad, 0), pointer(work, 0), integers_at(where, 0),
+            parts, size, block, where,
+        )  # fmt: skip
 
 
-@serial
-def _unpack_block(partials, parts, grad, work, block, s):
+def unpack_block(partials, grad, work, _, parts, size, block, where):
     """Unpack some source channels: sum and transform, then turn round what is in L1."""
+    s = shape_at(where, 0)
     blocks = -(-s.in_group // PACK_CHANNELS)
     group, first = block // blocks, block % blocks * PACK_CHANNELS
     channels = min(PACK_CHANNELS, s.in_group - first)
@@ -98,13 +117,17 @@ def _unpack_block(partials, parts, grad, work, block, s):
             at = inner + c * taps * width
             if s.winograd:
                 points = inner + taps * PACK_CHANNELS * width
-                _sum_points(partials, parts, work, points, at, first + c, v, s)
+                _sum_points(partials, parts, size, work, points, at, first + c, v, s)
             else:
-                _sum_taps(partials, parts, work, at, group * s.terms + first + c, v, s)
+                _sum_taps(partials, parts, size, work, at, group * s.terms + first + c, v, s)
         for o in range(min(width, s.out_group - v)):
             to = ((group * s.out_group + v + o) * s.in_group + first) * taps
             for i in range(channels * taps):
                 grad[to + i] = work[inner + i * width + o]
+
+
+prepare_unpack = Standalone(unpack_block, pointers=3, integers=4).prepare
+"""To be called with a dtype before ``unpack``."""
 
 
 @serial
@@ -116,18 +139,17 @@ def _sum(partials, parts, size, place):
 
 
 @serial
-def _sum_taps(partials, parts, work, to, term, v, s):
+def _sum_taps(partials, parts, size, work, to, term, v, s):
     """Store the sums of one source channel's taps, one vector after the other."""
-    size = len(partials) // parts
     for tap in range(s.terms // s.in_group):
         at = (term + tap * s.in_group) * s.row + v
         store(work, to + tap * lanes(work), _sum(partials, parts, size, at))
 
 
 @serial
-def _sum_points(partials, parts, work, inner, to, c, v, s):
+def _sum_points(partials, parts, size, work, inner, to, c, v, s):
     """Store one source channel's taps: the sums of its points, transformed back: Gᵀ m G."""
-    width, size = lanes(work), len(partials) // parts
+    width = lanes(work)
     step = s.in_group * s.row
     for j in range(6):
         at = c * s.row + v + j * step
