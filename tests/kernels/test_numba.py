@@ -8,40 +8,95 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import cache, micro_kernel, plan
+from kernels.backends.numba import axes, cache, micro_kernel
 from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.vector import pointer
 from kernels.geometry import Axis, output_size
 
 ROOT = Path(__file__).parents[2]
-TILE_ROWS = micro_kernel.TILE_ROWS
-TILE_COLUMNS = micro_kernel.TILE_VECTORS * REGISTER_BYTES // 4
+LANES = REGISTER_BYTES // 4
 
-# Just below, at and above each limit of a tile; 0 and 1 rows, columns and terms.
+# Just below, at and above each limit of a tile; 0 and 1 rows; every number of columns that matters.
 EDGES = list(
     itertools.product(
-        (0, 1, TILE_ROWS - 1, TILE_ROWS, 2 * TILE_ROWS + 1),
-        (1, TILE_COLUMNS // 2, TILE_COLUMNS - 1, TILE_COLUMNS, TILE_COLUMNS + 1, 2 * TILE_COLUMNS),
-        (0, 1, 5),
+        sorted({0, 1, 33, *(m + d for m in micro_kernel.TILE_ROWS for d in (-1, 0, 1))} - {-1}),
+        (1, LANES - 1, LANES, LANES + 1, 2 * LANES - 1, 2 * LANES),
+        ((), (3,), (5, 1)),
     )
 )
 
 
-@pytest.mark.parametrize(("M", "V", "K"), EDGES)
-def test_micro_kernel_at_the_edges_of_its_tile(M, V, K):
+@numba.njit
+def _multiply(c, base, a, b, segments, M, V, steps):
+    c_step, base_step, a_step, a_k, b_k, last = steps
+    micro_kernel.multiply_panel(
+        *(pointer(c, 0), pointer(base, 0), pointer(a, 0), pointer(b, 0), pointer(segments, 0)),
+        *(M, V, 2, 1, 4, c_step, base_step, a_step, a_k, 3, b_k, 0, last),
+    )
+
+
+@pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
+@pytest.mark.parametrize("base_step", [micro_kernel.NO_BASE, 0, 2 * LANES + 3])
+def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, base_step):
     rng = np.random.default_rng(0)
-    a, b, c = (rng.standard_normal(n).astype("float32") for n in (999, 9 + K * (V + 2), 9 + M * V))
-    a_rows, a_columns = rng.integers(0, 400, M), rng.integers(0, 400, K)
-    c_rows = rng.permutation(M) * V
-    wanted = c.copy()
-    for m, v, k in itertools.product(range(M), range(V), range(K)):
-        wanted[7 + c_rows[m] + v] += a[5 + a_rows[m] + a_columns[k]] * b[3 + k * (V + 2) + v]
-    a.flags.writeable = b.flags.writeable = False
-    micro_kernel.multiply_accumulate(c, 7, c_rows, a, 5, a_rows, a_columns, b, 3, V + 2, V)
+    c_step, a_step, a_k, b_k = V + 3, 7, 2, 2 * LANES + 1
+    a, b, base = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 40 * b_k))
+    c = rng.standard_normal(40 * c_step + 2).astype("float32")
+    segments = np.array([(10 * i, length) for i, length in enumerate(lengths)], np.int64)
+    wanted, k_b = c.copy(), 0
+    rows = wanted[2 : 2 + M * c_step].reshape(M, c_step)[:, :V]
+    for m in range(M):
+        rows[m] = 0 if base_step == micro_kernel.NO_BASE else base[1 + m * base_step :][:V]
+    for offset, length in segments.reshape(-1, 2):
+        for k in range(length):
+            column = a[4 + offset + k * a_k + np.arange(M) * a_step]
+            rows += column[:, None] * b[3 + k_b * b_k :][:V]
+            k_b += 1
+    micro_kernel.prepare(np.dtype("float32"))
+    steps = (c_step, base_step, a_step, a_k, b_k, len(lengths))
+    _multiply(c, base, a, b, segments.reshape(-1), M, V, steps)
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.compiled
+@pytest.mark.skipif(REGISTER_BYTES != 64, reason="counts AVX-512 registers")
+@pytest.mark.parametrize("rows", micro_kernel.TILE_ROWS)
+def test_the_tile_stays_in_registers(rows):
+    """The inner loop: one full-width FMA for each accumulator, and nothing stored."""
+    tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS)
+
+    @numba.njit
+    def run(c, a, b, segments):
+        tile(
+            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(segments, 0)),
+            *(0, 0, 0, LANES, 0, 0, 1, 1, 0, 1, 0, 1),
+        )
+
+    operands = (np.zeros(2000, np.float32) for _ in range(3))
+    run(*operands, np.zeros(2, np.int64))
+    (assembly,) = run.inspect_asm().values()
+    loops = [block for block in _blocks(assembly) if any("vfmadd" in line for line in block)]
+    assert loops
+    for loop in loops:
+        fmas = [line for line in loop if "vfmadd" in line]
+        assert len(fmas) % (rows * micro_kernel.PANEL_VECTORS) == 0
+        assert all("zmm" in line for line in fmas)
+        assert not any("vmov" in line and line.rstrip().endswith(")") for line in loop)
+
+
+def _blocks(assembly):
+    """Split assembly at its labels and jumps."""
+    blocks = [[]]
+    for line in assembly.splitlines():
+        if line.startswith(".LBB") or line.lstrip().startswith("j"):
+            blocks.append([])
+        blocks[-1].append(line)
+    return blocks
 
 
 AXES = [
@@ -63,8 +118,8 @@ def test_gathers_in_both_directions_are_the_same_pairs():
             for k in range(axis.kernel)
             if 0 <= i * axis.stride + k * axis.dilation - axis.before < axis.size
         )
-        forward = [(target, k, source) for target, k, source in _pairs(plan.forward_gather(axis))]
-        backward = [(source, k, target) for target, k, source in _pairs(plan.backward_gather(axis))]
+        forward = [(target, k, source) for target, k, source in _pairs(axes.forward_gather(axis))]
+        backward = [(source, k, target) for target, k, source in _pairs(axes.backward_gather(axis))]
         assert sorted(forward) == wanted, axis
         assert sorted(backward) == wanted, axis
 
