@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from cnn.layers.base import Layer
 from cnn.layers.composite import Composite
 from cnn.scaling import Scaling
 from kernels.ops import checks
+
+if TYPE_CHECKING:
+    from cnn.fusion.programs import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Sequential(Composite):
         self.architecture = architecture
         self.scaling: Scaling | None = None
         self.class_names: tuple[str, ...] | None = None
+        self._inference: Inference | None = None
         dtypes = sorted({str(parameter.data.dtype) for parameter in self.parameters()})
         if len(dtypes) > 1:
             raise TypeError(f"parameters must be of one dtype, got {' and '.join(dtypes)}")
@@ -86,7 +91,7 @@ class Sequential(Composite):
         kernels.ShapeError, TypeError
             If x does not fit.
         """
-        x = self._as_input(x)
+        x = self.as_input(x)
         for layer in self.layers:
             x = layer.forward(x, training=training)
         return x
@@ -118,9 +123,16 @@ class Sequential(Composite):
             If an argument does not fit.
         """
         size = checks.integer("batch_size", batch_size, 1)
-        x = self._as_input(x)
-        batches = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
-        return np.concatenate([self._probabilities(batch) for batch in batches])
+        x = self.as_input(x)
+        is_softmax = bool(self.layers) and isinstance(self.layers[-1], Softmax)
+        probabilities = np.copy if is_softmax else kernels.softmax
+        with self.predicting() as outputs:
+            return np.concatenate(
+                [
+                    probabilities(outputs(x[start : start + size]))
+                    for start in range(0, max(len(x), 1), size)
+                ]
+            )
 
     def predict(self, x: FloatArray, batch_size: int = 256) -> NDArray[np.int64]:
         """Return the most probable class of each image, (N,); see :meth:`predict_proba`."""
@@ -131,13 +143,36 @@ class Sequential(Composite):
         """Return the layers, named by their positions."""
         return {str(position): layer for position, layer in enumerate(self.layers)}
 
-    def _probabilities(self, x: FloatArray) -> FloatArray:
-        outputs = self.forward(x, training=False)
-        if self.layers and isinstance(self.layers[-1], Softmax):
-            return outputs
-        return kernels.softmax(outputs)
+    @contextmanager
+    def predicting(self, *, fuse: bool = True) -> Iterator[Callable[[FloatArray], FloatArray]]:
+        """Lend a function that returns the outputs of a batch in inference mode.
 
-    def _as_input(self, x: FloatArray) -> FloatArray:
+        They last until its next call. Where the current backend has fused operations, batch-norm
+        and ReLU are computed while the next layer reads, and all arrays are reused.
+
+        Parameters
+        ----------
+        fuse : bool
+            False: run layer by layer all the same.
+        """
+        from cnn.fusion import programs  # which is made of layers
+
+        if not (fuse and programs.fusible(self)):
+            yield lambda x: self.forward(x, training=False)
+            return
+        if self._inference is None:
+            self._inference = programs.Inference()
+        with self._inference.programs(self) as ready:
+            yield lambda x: ready.outputs(self.as_input(x))
+
+    def as_input(self, x: FloatArray) -> FloatArray:
+        """Check that x is a batch of floating-point numbers; return it in the model's dtype.
+
+        Raises
+        ------
+        kernels.ShapeError, TypeError
+            If it is something else.
+        """
         x = np.asarray(x)
         if x.dtype not in FLOAT_DTYPES:
             raise TypeError(
