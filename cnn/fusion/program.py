@@ -9,8 +9,8 @@ import numpy as np
 from cnn.arrays import FloatArray
 from cnn.fusion.memory import Block, Buffer, Shape, memory_order, place
 from cnn.fusion.stages import Stage
-from cnn.fusion.walking import Walk
-from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Residual, Sequential
+from cnn.fusion.walking import Walk, parts
+from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
 from kernels import dispatch
 
 
@@ -108,23 +108,21 @@ class Program:
         return [buffer for buffer in used.values() if buffer.planned]
 
 
-def structure(model: Layer) -> tuple[object, ...]:
-    """Return what makes programs of a model another's: its layers and their settings."""
-    parts: list[object] = []
-    _describe(model, parts)
-    return tuple(parts)
+_SETTINGS: dict[type[Layer], tuple[str, ...]] = {
+    Conv2d: ("stride", "padding", "dilation", "groups"),
+    MaxPool2d: ("kernel_size", "stride", "padding"),
+    AvgPool2d: (
+        *("kernel_size", "stride", "padding", "ceil_mode"),
+        *("count_include_pad", "divisor_override"),
+    ),
+}
 
 
-def _describe(layer: Layer, parts: list[object]) -> None:
-    parts.append(layer)
-    if isinstance(layer, Sequential):
-        for part in layer.layers:
-            _describe(part, parts)
-    elif isinstance(layer, Residual):
-        _describe(layer.body, parts)
-        if layer.shortcut is not None:
-            _describe(layer.shortcut, parts)
-    elif isinstance(layer, Conv2d):
-        parts += (layer.stride, layer.padding, layer.dilation, layer.groups)
-    elif isinstance(layer, MaxPool2d | AvgPool2d):
-        parts += (layer.kernel_size, layer.stride, layer.padding)
+def structure(model: Layer) -> list[object]:
+    """Return what makes programs of a model another's: its layers and their windows."""
+    found: list[object] = []
+    for layer in parts(model):
+        found.append(layer)
+        for name in _SETTINGS.get(type(layer), ()):
+            found.append(getattr(layer, name))
+    return found

@@ -36,7 +36,7 @@ class Programs:
         self._model, self._training = model, training
         self._block = Block()
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
-        self._structure: tuple[object, ...] = ()
+        self._structure: list[object] = []
         self._busy = threading.Lock()
 
     @property

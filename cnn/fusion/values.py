@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from cnn.arrays import FloatArray
 from cnn.fusion.memory import Buffer, Shape
 from cnn.layers.normalization import BatchNorm
@@ -26,6 +28,7 @@ class Norm:
         self.layer, self.count = layer, count
         self.sums: Sums
         self._numbers: Normalizer
+        self._state: tuple[object, ...] = ()
 
     def take(self, moments: Moments) -> None:
         """Normalise by the batch's moments, and let the running ones follow them."""
@@ -35,10 +38,15 @@ class Norm:
         self._numbers = numbers
 
     def take_running(self) -> None:
-        """Normalise by the running statistics."""
+        """Normalise by the running statistics, looked up anew unless all are as last time."""
         layer = self.layer
-        moments = Moments(layer.running_mean, layer.running_var)
-        self._numbers = normalizer(moments, layer.weight.data, layer.bias.data, layer.eps)
+        numbers = (layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data)
+        state = (layer.eps, *(array.tobytes() for array in numbers))
+        if state == self._state:
+            return
+        mean, var, weight, bias = numbers
+        moments = Moments(mean.astype(np.float64), var.astype(np.float64))
+        self._numbers, self._state = normalizer(moments, weight, bias, layer.eps), state
 
     def read(self, x: FloatArray, relu: bool) -> Read:
         """Return ``x`` as it is read through the batch-norm."""

@@ -73,8 +73,8 @@ class Sequential(Composite):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the parameters; float32 if there are none."""
-        parameters = self.parameters()
-        return parameters[0].data.dtype if parameters else np.dtype(np.float32)
+        own = self._parameters_dtype()
+        return np.dtype(np.float32) if own is None else own
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
         """Apply all layers; see :meth:`Layer.forward`.
@@ -180,4 +180,11 @@ class Sequential(Composite):
             )
         if x.ndim == 0:
             raise kernels.ShapeError("x must have 1 or more dimensions, got a single number")
-        return x.astype(self.dtype, copy=False) if self.parameters() else x
+        own = self._parameters_dtype()
+        return x if own is None else x.astype(own, copy=False)
+
+    def _parameters_dtype(self) -> np.dtype[Any] | None:
+        for layer in self.layers:
+            for parameter in layer.parameters():
+                return parameter.data.dtype
+        return None
