@@ -109,7 +109,11 @@ def train(
         int | None, typer.Option(help="At most so many; all CPUs if left out.")
     ] = DEFAULTS.threads,
     fuse: Annotated[
-        bool, typer.Option(help="Compute layers together, where the backend can.")
+        bool | None,
+        typer.Option(
+            "--fuse/--no-fuse",
+            help="Compute layers together; if left out, where the backend gains by it.",
+        ),
     ] = DEFAULTS.fuse,
     out: Annotated[str, typer.Option(help="Folder for the results.")] = DEFAULTS.out,
     resume: Annotated[

@@ -18,7 +18,7 @@ from cnn.arrays import FloatArray, IntArray
 from cnn.batches import check_labelled
 from cnn.errors import NonFiniteLossError
 from cnn.fitting import Augment, Fit
-from cnn.fusion.programs import Programs, fusible
+from cnn.fusion.programs import Programs, fuses
 from cnn.layers import Sequential, Softmax
 from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
 from cnn.optim import SGD, Constant, Optimizer, Schedule, clip_grad_norm
@@ -49,10 +49,10 @@ class Trainer:
     seed : int
         Of the order in which :meth:`fit` takes the images. With the same seed, model, data,
         backend and ``fuse``, the same bits result.
-    fuse : bool
-        Let layers compute together what they can, if the backend has fused operations: see
-        :mod:`cnn.fusion`. Arrays are then reused from step to step, the parameters' ``grad`` too.
-        Results differ from those without it by rounding errors.
+    fuse : bool, optional
+        Let layers compute together what they can: see :mod:`cnn.fusion`. Arrays are then reused
+        from step to step, the parameters' ``grad`` too; results differ by rounding errors. True: if
+        the backend has fused operations. False: never. If left out: if the backend gains by it.
 
     Attributes
     ----------
@@ -79,7 +79,7 @@ class Trainer:
         clip_norm: float | None = None,
         backend: str | None = None,
         seed: int = 0,
-        fuse: bool = True,
+        fuse: bool | None = None,
     ) -> None:
         self.backend = dispatch.chosen_name(backend)
         if not isinstance(model, Sequential):
@@ -96,7 +96,7 @@ class Trainer:
         self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
         self.seed = checks.integer("seed", seed, 0)
         self.order = np.random.default_rng(self.seed)
-        self.fuse = bool(fuse)
+        self.fuse = None if fuse is None else bool(fuse)
         self._programs = Programs(model, training=True)
         self._steps = 0
 
@@ -262,7 +262,7 @@ class Trainer:
     @contextmanager
     def _passes(self, x: FloatArray) -> Iterator[tuple[Forward, Backward]]:
         """Lend the model's forward and backward pass, fused or layer by layer."""
-        if not (self.fuse and fusible(self.model)):
+        if not fuses(self.model, self.fuse):
             yield partial(self.model.forward, training=True), self.model.backward
             return
         shape = self.model.as_input(x).shape

@@ -122,6 +122,16 @@ class Inference:
         return Inference, ()
 
 
-def fusible(model: Sequential) -> bool:
-    """Whether the current backend has fused operations, and the model is no class of its own."""
-    return type(model) is Sequential and fused.offered()
+def fuses(model: Sequential, wanted: bool | None) -> bool:
+    """Whether a model is to run as fused stages on the current backend.
+
+    Parameters
+    ----------
+    model : Sequential
+        One of a subclass runs by itself: it may have passes of its own.
+    wanted : bool or None
+        True: if the backend has fused operations. None: if it gains by them. False: no.
+    """
+    if wanted is False or type(model) is not Sequential:
+        return False
+    return fused.offered() if wanted else fused.gains()

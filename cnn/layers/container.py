@@ -144,20 +144,22 @@ class Sequential(Composite):
         return {str(position): layer for position, layer in enumerate(self.layers)}
 
     @contextmanager
-    def predicting(self, *, fuse: bool = True) -> Iterator[Callable[[FloatArray], FloatArray]]:
+    def predicting(
+        self, *, fuse: bool | None = None
+    ) -> Iterator[Callable[[FloatArray], FloatArray]]:
         """Lend a function that returns the outputs of a batch in inference mode.
 
-        They last until its next call. Where the current backend has fused operations, batch-norm
-        and ReLU are computed while the next layer reads, and all arrays are reused.
+        They last until its next call. Fused, batch-norm and ReLU are computed while the next layer
+        reads, and all arrays are reused: see :mod:`cnn.fusion`.
 
         Parameters
         ----------
-        fuse : bool
-            False: run layer by layer all the same.
+        fuse : bool, optional
+            As for :class:`cnn.Trainer`.
         """
         from cnn.fusion import programs  # which is made of layers
 
-        if not (fuse and programs.fusible(self)):
+        if not programs.fuses(self, fuse):
             yield lambda x: self.forward(x, training=False)
             return
         if self._inference is None:

@@ -230,6 +230,11 @@ class Composition:
             out[...] = result
 
 
+def composed(function: object) -> bool:
+    """Whether a fused operation is one of a :class:`Composition`'s, which gains nothing."""
+    return isinstance(getattr(function, "__self__", None), Composition)
+
+
 def _position_of(indices: IntArray, pool: PoolGeometry) -> IntArray:
     """Return the tap, counted row by row in its window, that each flat index is."""
     height, width = pool.height, pool.width

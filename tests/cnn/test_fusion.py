@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from cnn.fusion.memory import Block, Buffer
 from cnn.fusion.programs import MOST_PROGRAMS, Programs
 from tests.cnn.networks import NETWORKS, Square, batch, build
 from tests.cnn.toys import small_net, stripes
+from tests.kernels import broken
 
 MODELS = [*NETWORKS, "mnist_cnn", "lenet5", "resnet20"]
 FAST = ["numpy", pytest.param("numba", marks=pytest.mark.compiled)]
@@ -96,6 +97,15 @@ def test_float32_gradients_of_one_step(name: str, backend: str) -> None:
             )
 
 
+@pytest.fixture
+def fusing(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A backend that gains by fusion, as the current one: models fuse without being told to."""
+    monkeypatch.setattr("kernels.dispatch._registered", {})
+    kernels.register_backend("fusing", broken.fusing())
+    with kernels.use_backend("fusing"):
+        yield "fusing"
+
+
 def kinds(model: cnn.Sequential, image: tuple[int, ...], *, training: bool = True) -> list[str]:
     with kernels.use_backend("numpy"), Programs(model, training=training).running((2, *image)) as p:
         return [type(stage).__name__.removesuffix("Stage") for stage in p.stages]
@@ -118,25 +128,24 @@ def test_prediction_computes_no_batch_norm_by_itself() -> None:
         assert "Norm" not in kinds(*build(name), training=False)
 
 
-def test_layers_of_other_classes_run_by_themselves() -> None:
+def test_layers_of_other_classes_run_by_themselves(fusing: str) -> None:
     class LoudReLU(cnn.ReLU):
         def forward(self, x: np.ndarray, *, training: bool) -> np.ndarray:
             return 2 * super().forward(x, training=training)
 
     model = cnn.Sequential(cnn.Flatten(), LoudReLU())
-    with kernels.use_backend("numpy"):
-        logits = np.array([[0.5, -1.0]])
-        assert model.predict_proba(logits) == pytest.approx(kernels.softmax(np.array([[1.0, 0.0]])))
+    logits = np.array([[0.5, -1.0]])
+    assert model.predict_proba(logits) == pytest.approx(kernels.softmax(np.array([[1.0, 0.0]])))
 
 
-def test_a_model_of_another_class_is_left_alone() -> None:
+def test_a_model_of_another_class_is_left_alone(fusing: str) -> None:
     class Doubled(cnn.Sequential):
         def forward(self, x: np.ndarray, *, training: bool) -> np.ndarray:
             return 2 * super().forward(x, training=training)
 
     layers = small_net().layers
     x, y = stripes(6)
-    plain, doubled = (cnn.Trainer(m(*layers), backend="numpy") for m in (cnn.Sequential, Doubled))
+    plain, doubled = (cnn.Trainer(m(*layers), fuse=True) for m in (cnn.Sequential, Doubled))
     assert plain.evaluate((x, y))["loss"] != doubled.evaluate((x, y))["loss"]
 
 
@@ -151,7 +160,7 @@ def test_memory_does_not_change_the_results(monkeypatch: pytest.MonkeyPatch) -> 
 
     for name in MODELS:
         shared, _, image = trainers(name, "numpy")
-        apart = cnn.Trainer(copy.deepcopy(shared.model), backend="numpy")
+        apart = cnn.Trainer(copy.deepcopy(shared.model), backend="numpy", fuse=True)
         for step in range(2):
             data = batch(image, seed=step)
             loss = shared.step(*data)
@@ -166,7 +175,7 @@ def test_memory_does_not_change_the_results(monkeypatch: pytest.MonkeyPatch) -> 
 def test_what_an_earlier_step_left_is_never_read() -> None:
     for name in MODELS:
         clean, _, image = trainers(name, "numpy")
-        dirty = cnn.Trainer(copy.deepcopy(clean.model), backend="numpy")
+        dirty = cnn.Trainer(copy.deepcopy(clean.model), backend="numpy", fuse=True)
         data = batch(image)
         losses = []
         for trainer in (clean, dirty):
@@ -241,7 +250,7 @@ def test_a_layer_that_comes_twice_is_an_error_as_ever() -> None:
     conv = cnn.Conv2d(2, 2, 3, padding=1, dtype="float64")
     model = cnn.Sequential(conv, conv, cnn.Flatten(), cnn.Linear(128, 3, dtype="float64"))
     with pytest.raises(RuntimeError, match="each one serves one backward"):
-        cnn.Trainer(model, backend="numpy").step(*batch((2, 8, 8)))
+        cnn.Trainer(model, backend="numpy", fuse=True).step(*batch((2, 8, 8)))
 
 
 def test_one_value_per_channel_is_refused_as_ever() -> None:
@@ -277,7 +286,7 @@ class Calling(cnn.Layer):
 def test_a_step_inside_a_step_is_refused_and_leaves_no_trace() -> None:
     inner = Calling()
     model = cnn.Sequential(*small_net().layers, inner)
-    trainer = cnn.Trainer(model, backend="numpy")
+    trainer = cnn.Trainer(model, backend="numpy", fuse=True)
     inner.call = lambda: trainer.step(*stripes(3))
     before = model.state_dict()
     with pytest.raises(RuntimeError, match="the model is computing another batch"):
@@ -287,7 +296,7 @@ def test_a_step_inside_a_step_is_refused_and_leaves_no_trace() -> None:
     assert trainer.step(*stripes(4)) > 0
 
 
-def test_predictions_in_several_threads_at_once() -> None:
+def test_predictions_in_several_threads_at_once(fusing: str) -> None:
     """Each on memory of its own, though another is in the middle of its pass."""
     together = threading.Barrier(3)
     model = cnn.Sequential(*small_net().layers, Calling(together.wait))
@@ -295,7 +304,7 @@ def test_predictions_in_several_threads_at_once() -> None:
     found: dict[int, np.ndarray] = {}
 
     def predict(number: int) -> None:
-        with kernels.use_backend("numpy"):
+        with kernels.use_backend(fusing):
             found[number] = model.predict_proba(images[number])
 
     threads = [threading.Thread(target=predict, args=(number,)) for number in range(3)]
@@ -304,36 +313,51 @@ def test_predictions_in_several_threads_at_once() -> None:
     for thread in threads:
         thread.join()
     model.layers.pop()
-    with kernels.use_backend("numpy"):
-        for number, x in enumerate(images):
-            assert np.array_equal(found[number], model.predict_proba(x))
+    for number, x in enumerate(images):
+        assert np.array_equal(found[number], model.predict_proba(x))
 
 
-def test_copies_and_pickles_predict_on_their_own() -> None:
+def test_copies_and_pickles_predict_on_their_own(fusing: str) -> None:
     model, x = small_net(), stripes(5).x
-    with kernels.use_backend("numpy"):
-        wanted = model.predict_proba(x)
-        for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
-            assert np.array_equal(other.predict_proba(x), wanted)
-            other.layers[0].weight.data *= 2
-            assert not np.array_equal(other.predict_proba(x), wanted)
-        assert np.array_equal(model.predict_proba(x), wanted)
+    wanted = model.predict_proba(x)
+    for other in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert np.array_equal(other.predict_proba(x), wanted)
+        other.layers[0].weight.data *= 2
+        assert not np.array_equal(other.predict_proba(x), wanted)
+    assert np.array_equal(model.predict_proba(x), wanted)
 
 
-def test_predictions_last() -> None:
+def test_predictions_last(fusing: str) -> None:
     model = small_net()
-    with kernels.use_backend("numpy"):
-        first = model.predict_proba(stripes(4).x)
-        kept = first.copy()
-        model.predict_proba(stripes(4, seed=1).x)
+    first = model.predict_proba(stripes(4).x)
+    kept = first.copy()
+    model.predict_proba(stripes(4, seed=1).x)
     assert np.array_equal(first, kept)
 
 
-def test_backends_without_fused_operations_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.kernels.broken import broken
+def test_fusion_is_chosen_where_it_gains(fusing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A composition is used only if it is asked for."""
+    used = []
+    forward = program.Program.forward
 
+    def recording(self: program.Program, x: np.ndarray) -> np.ndarray:
+        used.append(kernels.get_backend())
+        return forward(self, x)
+
+    monkeypatch.setattr(program.Program, "forward", recording)
+    data = stripes(4)
+    for name, fuse in [("numpy", None), ("fusing", False), ("numpy", True), ("fusing", None)]:
+        trainer = cnn.Trainer(small_net(), backend=name, fuse=fuse)
+        trainer.step(*data)
+        trainer.evaluate(data)
+    assert used == ["numpy", "numpy", "fusing", "fusing"]
+    small_net().predict(data.x)
+    assert used[4:] == ["fusing"]
+
+
+def test_backends_without_fused_operations_train(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kernels.dispatch._registered", {})
-    kernels.register_backend("plain", broken())
+    kernels.register_backend("plain", broken.broken())
     plain, numpy = (
         cnn.Trainer(small_net(), backend=name, fuse=False) for name in ("plain", "numpy")
     )
