@@ -34,7 +34,7 @@ def with_state(model: cnn.Sequential) -> Any:
     return module
 
 
-class Residual(nn.Module):  # type: ignore[misc]  # torch is not seen by mypy
+class Residual(torch.nn.Module):  # type: ignore[misc]  # mypy does not see torch
     """``body(x) + shortcut(x)``."""
 
     def __init__(self, body: Any, shortcut: Any | None) -> None:
@@ -46,7 +46,7 @@ class Residual(nn.Module):  # type: ignore[misc]  # torch is not seen by mypy
         return self.body(x) + (x if self.shortcut is None else self.shortcut(x))
 
 
-class PaddedShortcut(nn.Module):  # type: ignore[misc]
+class PaddedShortcut(torch.nn.Module):  # type: ignore[misc]
     """Every ``stride``-th pixel, with channels of zeros behind the others."""
 
     def __init__(self, added: int, stride: int) -> None:
