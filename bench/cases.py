@@ -110,6 +110,20 @@ LENET5 = (
     LinearCase("lenet5-fc1-b32", 32, 400, 120),
     LinearCase("lenet5-fc2-b32", 32, 120, 84),
 )
+LENET5_NETWORKS = tuple(
+    NetworkCase(
+        f"lenet5-b{N}",
+        N,
+        "lenet5",
+        (1, 28, 28),
+        (
+            *(layer for layer in LENET5 if isinstance(layer, ConvCase | LinearCase)),
+            LinearCase("lenet5-fc3-b32", 32, 84, 10),
+        ),
+        (TRAINING_STEP,),
+    )
+    for N in (32, 128)
+)
 
 RESNET20 = (
     ConvCase("resnet20-first-b32", 32, 3, 32, 32, 16, 3, 3, padding=1),
@@ -122,6 +136,35 @@ RESNET20 = (
     BatchNormCase("resnet20-bn64-b32", (32, 64, 8, 8)),
     ReluCase("resnet20-relu16-b32", (32, 16, 32, 32)),
     AvgPoolCase("resnet20-global-pool-b32", 32, 64, 8, 8),
+)
+
+_RESNET20_TIMES = {
+    "resnet20-first-b32": 1,
+    "resnet20-c16-b32": 6,
+    "resnet20-c16-c32-s2-b32": 1,
+    "resnet20-c32-b32": 5,
+    "resnet20-c32-c64-s2-b32": 1,
+    "resnet20-c64-b32": 5,
+}
+"""How often the network has each convolution."""
+
+RESNET20_NETWORKS = (
+    NetworkCase(
+        "resnet20-b128",
+        128,
+        "resnet20",
+        (3, 32, 32),
+        (
+            *(
+                layer
+                for layer in RESNET20
+                if isinstance(layer, ConvCase)
+                for _ in range(_RESNET20_TIMES[layer.id])
+            ),
+            LinearCase("resnet20-fc-b32", 32, 64, 10),
+        ),
+        (TRAINING_STEP,),
+    ),
 )
 
 RESNET18 = (
@@ -166,8 +209,8 @@ GROWING_IMAGES = tuple(
 SUITES: dict[str, tuple[Case, ...]] = {
     "mnist": MNIST,
     "naive": NAIVE,
-    "lenet5": LENET5,
-    "resnet20": RESNET20,
+    "lenet5": (*LENET5, *LENET5_NETWORKS),
+    "resnet20": (*RESNET20, *RESNET20_NETWORKS),
     "resnet18": RESNET18,
     "others": OTHERS,
 }

@@ -14,7 +14,8 @@ from cnn import data, gradcheck, models, optim, progress
 from cnn import summary as summaries
 from cnn.errors import NonFiniteLossError
 from cnn.experiment import FILES, LOGS, Experiment
-from cnn.settings import SettingError, Settings, option
+from cnn.fusion import plans
+from cnn.settings import SettingError, Settings, count, option
 from cnn.storage import StorageError
 from kernels import dispatch
 
@@ -107,6 +108,13 @@ def train(
     threads: Annotated[
         int | None, typer.Option(help="At most so many; all CPUs if left out.")
     ] = DEFAULTS.threads,
+    fuse: Annotated[
+        bool | None,
+        typer.Option(
+            "--fuse/--no-fuse",
+            help="Compute layers together; if left out, where the backend gains by it.",
+        ),
+    ] = DEFAULTS.fuse,
     out: Annotated[str, typer.Option(help="Folder for the results.")] = DEFAULTS.out,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue from OUT's checkpoint, if there is one.")
@@ -139,14 +147,20 @@ def summary(
         str | None, typer.Option(help="One image, as in 3x32x32; the model's own if left out.")
     ] = None,
     num_classes: Annotated[int, typer.Option(help="Outputs.")] = 10,
+    batch_size: Annotated[
+        int, typer.Option(help="Images of a mini-batch, for the memory plan.")
+    ] = DEFAULTS.batch_size,
 ) -> None:
-    """Show a network's layers, shapes, parameters and floating-point operations."""
+    """Show a network's layers, and the stages and memory of a fused training step."""
     from rich.console import Console
 
     arguments = {} if input_shape is None else {"input_shape": _image_shape(input_shape)}
     with option("--model, --input-shape, --num-classes"):
         built = models.create(model, num_classes=num_classes, **arguments)
-    Console().print(summaries.table(summaries.summarize(built), model))
+    plan = plans.plan(built, count("--batch-size", batch_size, 2))
+    console = Console()
+    console.print(summaries.table(summaries.summarize(built), model))
+    console.print(plans.table(plan))
 
 
 @app.command("gradcheck")

@@ -119,6 +119,7 @@ class Experiment:
                 clip_norm=settings.clip_norm,
                 backend=backend,
                 seed=seed,
+                fuse=settings.fuse,
             )
         with option("--log"):
             folder = Path(settings.out)

@@ -41,6 +41,7 @@ class Settings:
     early_stopping: int | None = None
     seed: int = 0
     threads: int | None = None
+    fuse: bool | None = None
     out: str = "runs/latest"
     resume: bool = False
     checkpoint_every: str = "60s"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -17,12 +18,16 @@ from cnn.arrays import FloatArray, IntArray
 from cnn.batches import check_labelled
 from cnn.errors import NonFiniteLossError
 from cnn.fitting import Augment, Fit
+from cnn.fusion.programs import Programs, fuses
 from cnn.layers import Sequential, Softmax
 from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
 from cnn.optim import SGD, Constant, Optimizer, Schedule, clip_grad_norm
 from cnn.optim.base import positive
 from kernels import dispatch
 from kernels.ops import checks
+
+Forward = Callable[[FloatArray], FloatArray]
+Backward = Callable[[FloatArray], object]
 
 
 class Trainer:
@@ -42,12 +47,16 @@ class Trainer:
     backend : str, optional
         Whose kernels to use; those of ``kernels.get_backend()`` now if left out.
     seed : int
-        Of the order in which :meth:`fit` takes the images. With the same seed, model, data and
-        backend, the same bits result.
+        Of the order in which :meth:`fit` takes the images. With the same seed, model, data,
+        backend and ``fuse``, the same bits result.
+    fuse : bool, optional
+        Let layers compute together what they can: see :mod:`cnn.fusion`. Arrays are then reused
+        from step to step, the parameters' ``grad`` too; results differ by rounding errors. True: if
+        the backend has fused operations. False: never. If left out: if the backend gains by it.
 
     Attributes
     ----------
-    model, optimizer, schedule, clip_norm, backend, seed
+    model, optimizer, schedule, clip_norm, backend, seed, fuse
         As given.
     order : numpy.random.Generator
         Draws the order of the images.
@@ -70,6 +79,7 @@ class Trainer:
         clip_norm: float | None = None,
         backend: str | None = None,
         seed: int = 0,
+        fuse: bool | None = None,
     ) -> None:
         self.backend = dispatch.chosen_name(backend)
         if not isinstance(model, Sequential):
@@ -86,6 +96,8 @@ class Trainer:
         self.clip_norm = None if clip_norm is None else positive("clip_norm", clip_norm)
         self.seed = checks.integer("seed", seed, 0)
         self.order = np.random.default_rng(self.seed)
+        self.fuse = None if fuse is None else bool(fuse)
+        self._programs = Programs(model, training=True)
         self._steps = 0
 
     def step(self, x: FloatArray, y: IntArray) -> float:
@@ -131,7 +143,7 @@ class Trainer:
             Seconds it took.
         """
         started = perf_counter()
-        Trainer(copy.deepcopy(self.model), backend=self.backend).step(x, y)
+        Trainer(copy.deepcopy(self.model), backend=self.backend, fuse=self.fuse).step(x, y)
         return perf_counter() - started
 
     def fit(
@@ -224,27 +236,38 @@ class Trainer:
         size = checks.integer("batch_size", batch_size, 1)
         x, y = self._checked("data", data, 1)
         means = RunningMeans()
-        with self._computing():
+        with self._computing(), self.model.predicting(fuse=self.fuse) as outputs:
             for start in range(0, len(x), size):
                 labels = y[start : start + size]
-                logits = self.model.forward(x[start : start + size], training=False)
+                logits = outputs(x[start : start + size])
                 loss, _ = kernels.softmax_cross_entropy(logits, labels)
                 means.add(len(labels), loss, _correct(logits, labels))
         return Evaluation(loss=means.loss, accuracy=means.accuracy)
 
     def _step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
         """Train on one mini-batch; return its mean loss and how many predictions were right."""
-        with self._computing(), self._state_kept_on_error():
-            logits = self.model.forward(x, training=True)
+        with self._computing(), self._state_kept_on_error(), self._passes(x) as (forward, backward):
+            logits = forward(x)
             loss, grad_logits = kernels.softmax_cross_entropy(logits, y)
             if not math.isfinite(loss):
                 raise NonFiniteLossError(when, loss)
-            self.model.backward(grad_logits)
+            backward(grad_logits)
             if self.clip_norm is not None:
                 clip_grad_norm(self.model.parameters(), self.clip_norm)
             self.optimizer.step(self.model.parameters())
+            correct = _correct(logits, y)
         self._steps += 1
-        return loss, _correct(logits, y)
+        return loss, correct
+
+    @contextmanager
+    def _passes(self, x: FloatArray) -> Iterator[tuple[Forward, Backward]]:
+        """Lend the model's forward and backward pass, fused or layer by layer."""
+        if not fuses(self.model, self.fuse):
+            yield partial(self.model.forward, training=True), self.model.backward
+            return
+        shape = self.model.as_input(x).shape
+        with self._programs.running(shape) as program:
+            yield program.forward, program.backward
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

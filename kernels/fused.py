@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from kernels import dispatch
 from kernels.backends import contract
+from kernels.backends.composition import composed
 from kernels.backends.contract import FloatArray, FusedBackend
 from kernels.errors import ShapeError
 from kernels.geometry import ConvGeometry, PoolGeometry
@@ -41,6 +42,7 @@ __all__ = [
     "Sums",
     "conv_backward",
     "conv_forward",
+    "gains",
     "join_backward",
     "join_forward",
     "offered",
@@ -59,6 +61,22 @@ def offered(backend: str | None = None) -> bool:
         If there is no backend of that name.
     """
     return contract.offers_fused(dispatch.resolve(backend))
+
+
+def gains(backend: str | None = None) -> bool:
+    """Whether a backend has fused operations that are more than its plain ones put together.
+
+    A composition stores what a plain operation stores, and computes some of it twice: numpy's step
+    of ``mnist_cnn`` at batch 32 takes 39 ms by it and 29 ms layer by layer.
+
+    Raises
+    ------
+    UnknownBackendError
+        If there is no backend of that name.
+    """
+    chosen = dispatch.resolve(backend)
+    functions = (getattr(chosen, name, None) for name in contract.fused_operations())
+    return any(function is not None and not composed(function) for function in functions)
 
 
 def conv_forward(

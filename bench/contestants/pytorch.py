@@ -26,6 +26,7 @@ from bench.case_types import (
     pair,
 )
 from bench.contestants import Functions, inputs
+from bench.contestants.torch_networks import with_state
 
 aten = torch.ops.aten
 functional = torch.nn.functional
@@ -137,10 +138,7 @@ def _network(case: NetworkCase, memory_format: Any, wrap: Callable[[Any], Any]) 
     images, labels, model = inputs.network(case)
     (x,) = _tensors([images], memory_format)
     y = torch.from_numpy(labels)
-    state = {name: torch.from_numpy(a) for name, a in model.state_dict().items()}
-    module = mnist_cnn(case)
-    module.load_state_dict(state)
-    module = module.to(memory_format=memory_format)
+    module = with_state(model).to(memory_format=memory_format)
     optimizer = torch.optim.SGD(module.parameters(), lr=inputs.LEARNING_RATE)
     compute = wrap(module)
 
@@ -158,26 +156,6 @@ def _network(case: NetworkCase, memory_format: Any, wrap: Callable[[Any], Any]) 
             return compute(x).softmax(1)
 
     return {TRAINING_STEP: step, INFERENCE: infer}
-
-
-def mnist_cnn(case: NetworkCase) -> Any:
-    """Return the network of ``cnn.models.mnist_cnn``, whose state has the same names."""
-    C, H, W = case.input_shape
-    nn = torch.nn
-    return nn.Sequential(
-        nn.Conv2d(C, 16, 3, padding=1),
-        nn.BatchNorm2d(16),
-        nn.ReLU(),
-        nn.Conv2d(16, 32, 3, padding=1),
-        nn.BatchNorm2d(32),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(32 * (H // 2) * (W // 2), 128),
-        nn.BatchNorm1d(128),
-        nn.ReLU(),
-        nn.Linear(128, inputs.CLASSES),
-    )
 
 
 def _tensors(arrays: list[Any], memory_format: Any) -> list[Any]:

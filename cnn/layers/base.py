@@ -25,7 +25,8 @@ class Layer(ABC):
         Parameters
         ----------
         x : (N, ...) array of float32 or float64
-            The batch, of the dtype of the layer's parameters.
+            The batch, of the dtype of the layer's parameters; without training it may be empty,
+            which is how the shape of the output is found out.
         training : bool
             Keep what :meth:`backward` needs, and let batch-norm use (and track) the batch's own
             statistics. Without it nothing in the layer changes.

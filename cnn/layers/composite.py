@@ -22,6 +22,10 @@ class Composite(Layer):
     def named_children(self) -> dict[str, Layer]:
         """Return the layers inside, under the names PyTorch gives such submodules."""
 
+    def parameters(self) -> list[Parameter]:
+        """Return all parts' trainable arrays."""
+        return [p for layer in self.named_children().values() for p in layer.parameters()]
+
     def named_parameters(self) -> dict[str, Parameter]:
         """Return all parts' parameters, named ``"<part>.<name>"``."""
         return self._joined(lambda layer: layer.named_parameters())

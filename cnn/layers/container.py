@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from cnn.layers.base import Layer
 from cnn.layers.composite import Composite
 from cnn.scaling import Scaling
 from kernels.ops import checks
+
+if TYPE_CHECKING:
+    from cnn.fusion.programs import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Sequential(Composite):
         self.architecture = architecture
         self.scaling: Scaling | None = None
         self.class_names: tuple[str, ...] | None = None
+        self._inference: Inference | None = None
         dtypes = sorted({str(parameter.data.dtype) for parameter in self.parameters()})
         if len(dtypes) > 1:
             raise TypeError(f"parameters must be of one dtype, got {' and '.join(dtypes)}")
@@ -68,8 +73,8 @@ class Sequential(Composite):
     @property
     def dtype(self) -> np.dtype[Any]:
         """Dtype of the parameters; float32 if there are none."""
-        parameters = self.parameters()
-        return parameters[0].data.dtype if parameters else np.dtype(np.float32)
+        own = self._parameters_dtype()
+        return np.dtype(np.float32) if own is None else own
 
     def forward(self, x: FloatArray, *, training: bool) -> FloatArray:
         """Apply all layers; see :meth:`Layer.forward`.
@@ -86,7 +91,7 @@ class Sequential(Composite):
         kernels.ShapeError, TypeError
             If x does not fit.
         """
-        x = self._as_input(x)
+        x = self.as_input(x)
         for layer in self.layers:
             x = layer.forward(x, training=training)
         return x
@@ -118,9 +123,16 @@ class Sequential(Composite):
             If an argument does not fit.
         """
         size = checks.integer("batch_size", batch_size, 1)
-        x = self._as_input(x)
-        batches = [x[start : start + size] for start in range(0, max(len(x), 1), size)]
-        return np.concatenate([self._probabilities(batch) for batch in batches])
+        x = self.as_input(x)
+        is_softmax = bool(self.layers) and isinstance(self.layers[-1], Softmax)
+        probabilities = np.copy if is_softmax else kernels.softmax
+        with self.predicting() as outputs:
+            return np.concatenate(
+                [
+                    probabilities(outputs(x[start : start + size]))
+                    for start in range(0, max(len(x), 1), size)
+                ]
+            )
 
     def predict(self, x: FloatArray, batch_size: int = 256) -> NDArray[np.int64]:
         """Return the most probable class of each image, (N,); see :meth:`predict_proba`."""
@@ -131,13 +143,38 @@ class Sequential(Composite):
         """Return the layers, named by their positions."""
         return {str(position): layer for position, layer in enumerate(self.layers)}
 
-    def _probabilities(self, x: FloatArray) -> FloatArray:
-        outputs = self.forward(x, training=False)
-        if self.layers and isinstance(self.layers[-1], Softmax):
-            return outputs
-        return kernels.softmax(outputs)
+    @contextmanager
+    def predicting(
+        self, *, fuse: bool | None = None
+    ) -> Iterator[Callable[[FloatArray], FloatArray]]:
+        """Lend a function that returns the outputs of a batch in inference mode.
 
-    def _as_input(self, x: FloatArray) -> FloatArray:
+        They last until its next call. Fused, batch-norm and ReLU are computed while the next layer
+        reads, and all arrays are reused: see :mod:`cnn.fusion`.
+
+        Parameters
+        ----------
+        fuse : bool, optional
+            As for :class:`cnn.Trainer`.
+        """
+        from cnn.fusion import programs  # which is made of layers
+
+        if not programs.fuses(self, fuse):
+            yield lambda x: self.forward(x, training=False)
+            return
+        if self._inference is None:
+            self._inference = programs.Inference()
+        with self._inference.programs(self) as ready:
+            yield lambda x: ready.outputs(self.as_input(x))
+
+    def as_input(self, x: FloatArray) -> FloatArray:
+        """Check that x is a batch of floating-point numbers; return it in the model's dtype.
+
+        Raises
+        ------
+        kernels.ShapeError, TypeError
+            If it is something else.
+        """
         x = np.asarray(x)
         if x.dtype not in FLOAT_DTYPES:
             raise TypeError(
@@ -145,4 +182,11 @@ class Sequential(Composite):
             )
         if x.ndim == 0:
             raise kernels.ShapeError("x must have 1 or more dimensions, got a single number")
-        return x.astype(self.dtype, copy=False) if self.parameters() else x
+        own = self._parameters_dtype()
+        return x if own is None else x.astype(own, copy=False)
+
+    def _parameters_dtype(self) -> np.dtype[Any] | None:
+        for layer in self.layers:
+            for parameter in layer.parameters():
+                return parameter.data.dtype
+        return None

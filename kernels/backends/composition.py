@@ -190,9 +190,9 @@ class Composition:
         mean, rstd = np.empty(C), np.empty(C)
         one, zero = np.ones(C, y.dtype), np.zeros(C, y.dtype)
         scratch = self._new(y.shape, y)
-        with np.errstate(invalid="ignore"):  # values all alike are centred to 0 and scaled by inf
+        with np.errstate(divide="ignore", invalid="ignore"):  # a variance of 0 or infinity is none
             self.normalization.batch_norm(y, one, zero, 0.0, out=scratch, mean=mean, rstd=rstd)
-        return Moments(mean, np.square(1 / rstd))
+            return Moments(mean, np.square(1 / rstd))
 
     def _sums(self, grad: FloatArray, read: Read) -> Sums | None:
         """Return what batch-norm's backward finds on its way, in float64."""
@@ -228,6 +228,11 @@ class Composition:
         operation(*arguments, out=result)
         if result is not out:
             out[...] = result
+
+
+def composed(function: object) -> bool:
+    """Whether a fused operation is one of a :class:`Composition`'s, which gains nothing."""
+    return isinstance(getattr(function, "__self__", None), Composition)
 
 
 def _position_of(indices: IntArray, pool: PoolGeometry) -> IntArray:

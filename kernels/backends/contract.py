@@ -9,6 +9,7 @@ and come from :meth:`Backend.empty` unless the caller brought its own.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -251,11 +252,13 @@ class FusedBackend(Backend, Protocol):
         """Write the gradient in front of ReLU; return the sums of each read that has a mean."""
 
 
+@functools.cache
 def operations() -> tuple[str, ...]:
     """Names of the functions that every backend has."""
     return tuple(name for name in vars(Backend) if not name.startswith("_"))
 
 
+@functools.cache
 def fused_operations() -> tuple[str, ...]:
     """Names of the functions that a backend may have besides, all or none."""
     return tuple(name for name in vars(FusedBackend) if not name.startswith("_"))

@@ -161,7 +161,11 @@ def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
 
 def drawn(operation: str, seed: int, number: int) -> Case:
     """Draw a case; it stays the same when operations are added."""
-    draw = Draw(seed, zlib.crc32(operation.encode()), number)
+    return draw_case(operation, Draw(seed, zlib.crc32(operation.encode()), number))
+
+
+def draw_case(operation: str, draw: Draw) -> Case:
+    """Draw a case from any source of arguments."""
     if operation in FUSED_OPERATIONS:
         return FUSED_OPERATIONS[operation][1](draw)
     return OPERATIONS[operation](draw)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
+import cnn
 import kernels
 from bench import cases, contestants, selection
 from bench.case_types import ConvCase, PoolCase
@@ -51,6 +54,15 @@ def test_training_step_counts_three_products_but_not_the_gradient_of_the_images(
     network = selection.case("mnist-cnn-b32")
     assert network.flops("training_step") == 2 * 32 * (2 * first + 3 * second + 3 * linear)
     assert network.flops("inference") == 2 * 32 * (first + second + linear)
+
+
+@pytest.mark.parametrize("case_id", ["lenet5-b32", "resnet20-b128", "mnist-cnn-b32"])
+def test_a_networks_layers_are_those_of_the_model(case_id):
+    case = selection.case(case_id)
+    model = cnn.models.create(case.model, input_shape=case.input_shape)
+    weights = sum(p.data.size for p in model.parameters() if p.data.ndim > 1)
+    shapes = [c.weight_shape if isinstance(c, ConvCase) else (c.O, c.I) for c in case.layers]
+    assert sum(map(math.prod, shapes)) == weights
 
 
 def test_naive_is_given_only_what_it_can_do():

@@ -76,6 +76,7 @@ def test_metrics(finished: tuple[Path, str]) -> None:
         "early_stopping": None,
         "seed": 5,
         "threads": 1,
+        "fuse": None,
         "out": "runs/latest",
         "resume": False,
         "checkpoint_every": "60s",

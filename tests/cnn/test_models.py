@@ -109,16 +109,15 @@ def test_predictions_use_running_statistics() -> None:
         assert model.predict_proba(x) == pytest.approx(alone)
 
 
-def test_batches_bound_what_a_layer_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_bound_what_a_layer_sees() -> None:
     sizes: list[int] = []
-    model = cnn.Sequential(cnn.Flatten())
-    forward = cnn.Flatten.forward
 
-    def recording(layer: cnn.Flatten, x: np.ndarray, *, training: bool) -> np.ndarray:
-        sizes.append(len(x))
-        return forward(layer, x, training=training)
+    class Recording(cnn.Flatten):
+        def forward(self, x: np.ndarray, *, training: bool) -> np.ndarray:
+            sizes.extend([len(x)] if len(x) else [])
+            return super().forward(x, training=training)
 
-    monkeypatch.setattr(cnn.Flatten, "forward", recording)
+    model = cnn.Sequential(Recording())
     with kernels.use_backend("numpy"):
         model.predict_proba(np.zeros((600, 2), np.float32))
         model.predict_proba(np.zeros((5, 2), np.float32), batch_size=2)

@@ -8,6 +8,7 @@ import pytest
 import cnn
 import kernels
 from cnn import cli
+from cnn.fusion import plans
 from cnn.layers.base import Layer
 
 
@@ -86,7 +87,33 @@ def test_the_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
         assert expected in shown
     arguments = ["--model", "resnet20", "--input-shape", "3x32x32", "--num-classes", "100"]
     assert cli.main(["summary", *arguments]) == 0
-    assert f"{269_722 + 90 * 65:,}" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert f"{269_722 + 90 * 65:,}" in shown
+    assert "relu(norm(#4) + #2)" in shown
+    assert "64 buffers of" in shown
+
+
+def test_the_plan_says_what_was_fused_and_where_it_is() -> None:
+    plan = plans.plan(cnn.models.mnist_cnn(), 8)
+    assert [step.computes for step in plan.steps] == [
+        "Conv2d 0 of input, moments for 1",
+        "Conv2d 3 of relu(norm(#1)), moments for 4",
+        "max-pool 2×2 of relu(norm(#2))",
+        "Flatten 7 of #3",
+        "Linear 8 of #4",
+        "BatchNorm1d 9 of #5",
+        "relu(#6)",
+        "Linear 11 of #7",
+    ]
+    first, _, pooled, flat = plan.steps[:4]
+    assert first.output_shape == (16, 28, 28)
+    assert first.nbytes == 8 * 16 * 28 * 28 * 4
+    assert pooled.nbytes == 8 * 32 * 14 * 14 * 4
+    assert flat.nbytes is flat.offset is None
+    assert sum(step.nbytes or 0 for step in plan.steps) < plan.nbytes < plan.nbytes_apart
+    with pytest.raises(TypeError, match="input_shape must be a tuple of integers, got None"):
+        plans.plan(cnn.Sequential(cnn.ReLU()))
+    assert plans.plan(cnn.Sequential(cnn.ReLU()), 2, (3, 1, 1)).steps[0].computes == "relu(input)"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +124,7 @@ def test_the_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
         (["--input-shape", "axbxc"], "--input-shape must be CxHxW, as in 3x32x32; got 'axbxc'"),
         (["--model", "lenet5", "--input-shape", "1x8x8"], "input_shape[1] must be 12 or more"),
         (["--num-classes", "0"], "num_classes must be 1 or more, got 0"),
+        (["--batch-size", "1"], "--batch-size must be 2 or more, got 1"),
     ],
 )
 def test_bad_input_gets_one_line(

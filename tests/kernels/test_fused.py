@@ -194,6 +194,8 @@ def test_backends_without_fused_operations_register(monkeypatch):
     monkeypatch.setattr("kernels.dispatch._registered", {})
     kernels.register_backend("plain", broken())
     assert not fused.offered("plain")
+    assert not fused.gains("plain")
+    assert not fused.gains("numpy")  # a composition
     assert all(fused.offered(name) for name in ("naive", "numpy", "numba"))
     reads = (Read(np.ones((2, 1))),)
     with pytest.raises(TypeError, match="backend 'plain' has no fused operations"):

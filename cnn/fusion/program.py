@@ -1,0 +1,128 @@
+"""A model made ready to run on batches of one shape: stages, and where their arrays are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from cnn.arrays import FloatArray
+from cnn.fusion.memory import Block, Buffer, Shape, memory_order, place
+from cnn.fusion.stages import Stage
+from cnn.fusion.walking import Walk, parts
+from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
+from kernels import dispatch
+
+
+class Program:
+    """The stages of a model for batches of one shape, on the current backend.
+
+    Parameters
+    ----------
+    model : Sequential
+        What to run; its layers' parameters and settings are looked up as it runs, but layers must
+        not be added, replaced or given other windows (:func:`structure` tells).
+    shape : (N, ...)
+        Of the batch.
+    training : bool
+        Whether :meth:`backward` may follow :meth:`forward`.
+
+    Attributes
+    ----------
+    stages : list of Stage
+        In the order of computation.
+    size : int
+        Bytes of the block that it needs.
+
+    Raises
+    ------
+    kernels.ShapeError, TypeError
+        If a batch of that shape does not fit the model.
+    """
+
+    def __init__(self, model: Sequential, shape: Shape, *, training: bool) -> None:
+        self._input = Buffer(shape, model.dtype)
+        walk = Walk(self._input, training=training)
+        self._output = walk.through(model)
+        self.stages, self._norms = walk.stages, walk.norms
+        self._grad = Buffer(self._output.shape, model.dtype, planned=False)
+        self._reversed = self._linked() if training else []
+        self.buffers = self._scheduled()
+        self.size = place(self.buffers)
+
+    def bind(self, block: Block) -> None:
+        """Take a block that holds :attr:`size` bytes as memory."""
+        orders: dict[int, tuple[int, ...]] = {}
+        backend = dispatch.resolve(None)
+        for buffer in self.buffers:
+            axes = len(buffer.shape)
+            if axes not in orders:
+                orders[axes] = memory_order(backend.empty((2,) * axes, buffer.dtype))
+            in_order = buffer.in_order
+            buffer.array = block.view(buffer, tuple(range(axes)) if in_order else orders[axes])
+
+    def forward(self, x: FloatArray) -> FloatArray:
+        """Return the model's outputs for a batch of the shape; they last until the next run."""
+        np.copyto(self._input.array, x)
+        for norm in self._norms:
+            norm.take_running()
+        for stage in self.stages:
+            stage.forward()
+        return self._output.buffer.array
+
+    def backward(self, grad_y: FloatArray) -> None:
+        """Set the gradients of all parameters, given that of the outputs."""
+        self._grad.array = grad_y
+        for stage in self._reversed:
+            stage.backward()
+            stage.add_up()
+
+    def _linked(self) -> list[Stage]:
+        """Tell the stages where gradients are; return those that have any, last to first."""
+        self._output.grad = self._grad
+        behind = [stage for stage in reversed(self.stages) if stage.out.needs_grad]
+        for stage in behind:
+            if stage.out.grad is None:
+                raise AssertionError("a stage whose output nobody reads")
+            stage.link(stage.out.grad)
+        return behind
+
+    def _scheduled(self) -> list[Buffer]:
+        """Find out when each buffer is used; return those that need a place in the block."""
+        used: dict[int, Buffer] = {}
+
+        def use(buffers: Iterable[Buffer], moment: int) -> None:
+            for buffer in buffers:
+                buffer.use(moment)
+                planned: Buffer | None = buffer
+                while planned is not None:
+                    used[id(planned)] = planned
+                    planned = planned.base
+
+        use([self._input], 0)
+        for moment, stage in enumerate(self.stages, 1):
+            use(stage.forward_buffers(), moment)
+        for moment, stage in enumerate(self._reversed, len(self.stages) + 1):
+            use(stage.backward_buffers(), moment)
+        use([self._output.buffer], len(self.stages) + len(self._reversed) + 1)
+        return [buffer for buffer in used.values() if buffer.planned]
+
+
+_SETTINGS: dict[type[Layer], tuple[str, ...]] = {
+    Conv2d: ("stride", "padding", "dilation", "groups"),
+    MaxPool2d: ("kernel_size", "stride", "padding"),
+    AvgPool2d: (
+        *("kernel_size", "stride", "padding", "ceil_mode"),
+        *("count_include_pad", "divisor_override"),
+    ),
+}
+
+
+def structure(model: Layer) -> list[object]:
+    """Return what makes programs of a model another's: its layers and their windows."""
+    found: list[object] = []
+    for layer in parts(model):
+        found.append(layer)
+        for name in _SETTINGS.get(type(layer), ()):
+            found.append(getattr(layer, name))
+    return found

@@ -1,0 +1,144 @@
+"""What flows through a network while stages are made of its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cnn.arrays import FloatArray
+from cnn.fusion.memory import Buffer, Shape
+from cnn.layers.normalization import BatchNorm
+from kernels.geometry import PoolGeometry
+from kernels.lazy import Moments, Normalizer, Pull, Read, Sums, normalizer, pullback
+
+
+class Norm:
+    """A batch-norm that nothing computes by itself: its numbers for one run.
+
+    Parameters
+    ----------
+    layer : BatchNorm
+        Whose parameters and running statistics it uses.
+    count : int
+        Values of a channel.
+    """
+
+    def __init__(self, layer: BatchNorm, count: int) -> None:
+        self.layer, self.count = layer, count
+        self.sums: Sums
+        self._numbers: Normalizer
+        self._state: tuple[object, ...] = ()
+
+    def take(self, moments: Moments) -> None:
+        """Normalise by the batch's moments, and let the running ones follow them."""
+        layer = self.layer
+        numbers = normalizer(moments, layer.weight.data, layer.bias.data, layer.eps)
+        layer.track(numbers.mean, moments.var, self.count)
+        self._numbers = numbers
+
+    def take_running(self) -> None:
+        """Normalise by the running statistics, looked up anew unless all are as last time."""
+        layer = self.layer
+        numbers = (layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data)
+        state = (layer.eps, *(array.tobytes() for array in numbers))
+        if state == self._state:
+            return
+        mean, var, weight, bias = numbers
+        moments = Moments(mean.astype(np.float64), var.astype(np.float64))
+        self._numbers, self._state = normalizer(moments, weight, bias, layer.eps), state
+
+    def read(self, x: FloatArray, relu: bool) -> Read:
+        """Return ``x`` as it is read through the batch-norm."""
+        mean, _, scale, shift = self._numbers
+        return Read(x, mean, scale, shift, relu)
+
+    def pull(self, g: FloatArray, x: FloatArray) -> Pull:
+        """Return the gradient in front of the batch-norm, and set those of its parameters."""
+        layer = self.layer
+        back = pullback(self.sums, layer.weight.data, self._numbers.rstd, self.count)
+        layer.weight.grad_array()[...] = back.grad_weight
+        layer.bias.grad_array()[...] = back.grad_bias
+        return Pull(g, x, self._numbers.mean, back.a, back.b, back.c)
+
+
+class Value:
+    """What a stage stores, and its gradient as the stages that read it leave it.
+
+    Attributes
+    ----------
+    buffer : Buffer
+        Where it is.
+    pullable : bool
+        Whether the stage that stores it takes its gradient as a :class:`kernels.lazy.Pull`, so
+        that it may be read through batch-norm and pooling.
+    shared : bool
+        Whether it has several readers, whose gradients are added up: none of them may read it
+        through batch-norm or ReLU.
+    needs_grad : bool
+        Whether a parameter contributed to it.
+    grad : Buffer or None
+        Gradient of what is read, once a reader has been linked.
+    norm, position, pool
+        What that gradient has to be pulled through.
+    """
+
+    def __init__(self, buffer: Buffer, *, needs_grad: bool, pullable: bool = False) -> None:
+        self.buffer, self.needs_grad, self.pullable = buffer, needs_grad, pullable
+        self.shared = False
+        self.grad: Buffer | None = None
+        self.norm: Norm | None = None
+        self.position: Buffer | None = None
+        self.pool: PoolGeometry | None = None
+
+    @property
+    def shape(self) -> Shape:
+        """Of the array."""
+        return self.buffer.shape
+
+    def pull(self) -> Pull:
+        """Return the gradient as its stage reads it."""
+        assert self.grad is not None
+        if self.norm is None:
+            pull = Pull(self.grad.array)
+        else:
+            pull = self.norm.pull(self.grad.array, self.buffer.array)
+        if self.pool is None or self.position is None:
+            return pull
+        return pull._replace(position=self.position.array, pool=self.pool)
+
+
+@dataclass(frozen=True)
+class Term:
+    """A stored value and the batch-norm it is read through, or none."""
+
+    value: Value
+    norm: Norm | None = None
+
+    def read(self, relu: bool = False) -> Read:
+        """Return how kernels read it."""
+        if self.norm is None:
+            return Read(self.value.buffer.array, relu=relu)
+        return self.norm.read(self.value.buffer.array, relu)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """What the next layer gets, not stored yet: a sum of terms, through ReLU if there was one."""
+
+    terms: tuple[Term, ...]
+    relu: bool = False
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is a stored value as it stands."""
+        return len(self.terms) == 1 and self.terms[0].norm is None and not self.relu
+
+    @property
+    def shape(self) -> Shape:
+        """Of the array that it would be."""
+        return self.terms[0].value.shape
+
+    def through_relu(self) -> Pending:
+        """Return what ReLU makes of it."""
+        return replace(self, relu=True)
