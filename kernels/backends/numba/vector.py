@@ -1,8 +1,10 @@
 """SIMD vectors for loop nests written in Python.
 
 A vector fills one register of the machine that Numba compiles for: 16 float32 with AVX-512, 8 with
-AVX2, 4 elsewhere. Indices count elements of flat arrays, without bounds check or wrap-around.
-Under ``NUMBA_DISABLE_JIT=1`` plain functions on short arrays stand in.
+AVX2, 4 elsewhere. A bundle is a vector of four registers, which the compiler takes apart: four
+independent chains of operations for the price of one in the source. Indices count elements of flat
+arrays, without bounds check or wrap-around. Under ``NUMBA_DISABLE_JIT=1`` plain functions on short
+arrays stand in.
 """
 
 from typing import TYPE_CHECKING
@@ -13,9 +15,11 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_plain import (
         add,
         broadcast,
+        bundle_lanes,
         greater_or_nan,
         lanes,
         load,
+        load_bundle,
         load_first,
         multiply,
         multiply_add,
@@ -27,14 +31,17 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         store_first,
         subtract,
         zeros,
+        zeros_bundle,
     )
 else:
     from kernels.backends.numba.vector_intrinsics import (
         add,
         broadcast,
+        bundle_lanes,
         greater_or_nan,
         lanes,
         load,
+        load_bundle,
         load_first,
         multiply,
         multiply_add,
@@ -46,14 +53,17 @@ else:
         store_first,
         subtract,
         zeros,
+        zeros_bundle,
     )
 
 __all__ = [
     "add",
     "broadcast",
+    "bundle_lanes",
     "greater_or_nan",
     "lanes",
     "load",
+    "load_bundle",
     "load_first",
     "multiply",
     "multiply_add",
@@ -65,4 +75,5 @@ __all__ = [
     "store_first",
     "subtract",
     "zeros",
+    "zeros_bundle",
 ]

@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
-from kernels.backends.numba.cpu import FUSED_MULTIPLY_ADD, REGISTER_BYTES
+from kernels.backends.numba.cpu import BUNDLE, FUSED_MULTIPLY_ADD, REGISTER_BYTES
 
 
 class VectorType(types.Type):
@@ -38,9 +38,9 @@ _ELEMENTS = {
 }
 
 
-def _full(array: Any) -> VectorType:
-    """Return the type of a register full of the array's floats."""
-    return VectorType(array.dtype, REGISTER_BYTES * 8 // array.dtype.bitwidth)
+def _full(array: Any, registers: int = 1) -> VectorType:
+    """Return the type of a register full of the array's floats, or of several."""
+    return VectorType(array.dtype, registers * REGISTER_BYTES * 8 // array.dtype.bitwidth)
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -92,6 +92,41 @@ def load(typing: Any, array: Any, index: Any) -> Any:
         return builder.load(vectors, align=_align(vector))
 
     return vector(array, types.intp), generate
+
+
+@intrinsic
+def bundle_lanes(typing: Any, array: Any) -> Any:
+    """Return how many elements of the array fill a bundle: a constant in compiled code."""
+    count = _full(array, BUNDLE).lanes
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_constant(types.intp, count)
+
+    return types.intp(array), generate
+
+
+@intrinsic
+def load_bundle(typing: Any, array: Any, index: Any) -> Any:
+    """``array[index : index + bundle_lanes]``."""
+    vector = _full(array, BUNDLE)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments)
+        vectors = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
+        return builder.load(vectors, align=_align(vector))
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def zeros_bundle(typing: Any, array: Any) -> Any:
+    """0 in every lane of a bundle of the array's dtype."""
+    vector = _full(array, BUNDLE)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(vector), None)
+
+    return vector(array), generate
 
 
 @intrinsic

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
 
 
 def lanes(array: FloatArray) -> int:
@@ -18,6 +18,21 @@ def lanes(array: FloatArray) -> int:
 def load(array: FloatArray, index: int) -> FloatArray:
     """Return ``array[index : index + lanes]``."""
     return load_first(array, index, lanes(array))
+
+
+def bundle_lanes(array: FloatArray) -> int:
+    """Return how many elements of the array fill a bundle."""
+    return BUNDLE * lanes(array)
+
+
+def load_bundle(array: FloatArray, index: int) -> FloatArray:
+    """Return ``array[index : index + bundle_lanes]``."""
+    return array[index : index + bundle_lanes(array)].copy()
+
+
+def zeros_bundle(array: FloatArray) -> FloatArray:
+    """Return 0 in every lane of a bundle of the array's dtype."""
+    return np.zeros(bundle_lanes(array), array.dtype)
 
 
 def store(array: FloatArray, index: int, vector: FloatArray) -> None:
