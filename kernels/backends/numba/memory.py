@@ -16,12 +16,12 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an uninitialised aligned array: (N, C, ...) channels-last from 3 axes on."""
     size = math.prod(shape)
     raw = np.empty(size * dtype.itemsize + ALIGNMENT, np.uint8)
-    start = -raw.ctypes.data % ALIGNMENT
+    start = -raw.__array_interface__["data"][0] % ALIGNMENT  # .ctypes.data takes 1 µs longer
     flat = raw[start : start + size * dtype.itemsize].view(dtype)
     if len(shape) < 3:
         return flat.reshape(shape)
     N, C, *space = shape
-    return np.moveaxis(flat.reshape(N, *space, C), -1, 1)
+    return flat.reshape(N, *space, C).transpose(0, -1, *range(1, len(shape) - 1))
 
 
 def flat_input(array: NDArray[Any]) -> NDArray[Any]:
@@ -52,4 +52,6 @@ class FlatOutput:
 
 
 def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
-    return np.moveaxis(array, 1, -1) if array.ndim > 2 else array
+    if array.ndim <= 2:
+        return array
+    return array.transpose(0, *range(2, array.ndim), 1)  # np.moveaxis takes 2 µs longer

@@ -184,6 +184,76 @@ def store_first(typing: Any, array: Any, index: Any, vector: Any, count: Any) ->
 
 
 @intrinsic
+def load_integers(typing: Any, array: Any, index: Any, like: Any) -> Any:
+    """As many of the array's integers as ``like`` has lanes, widened to int32."""
+    vector = VectorType(types.int32, like.lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        loaded = builder.load(builder.bitcast(pointer, narrow.as_pointer()), align=1)
+        return _resized(builder, loaded, array.dtype, context.get_value_type(vector))
+
+    return vector(array, types.intp, like), generate
+
+
+@intrinsic
+def store_integers(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    """``array[index : index + lanes] = vector``, an int32 vector, in the array's dtype."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        resized = _resized(builder, arguments[2], array.dtype, narrow)
+        builder.store(resized, builder.bitcast(pointer, narrow.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+def _resized(builder: Any, value: Any, dtype: types.Integer, wanted: Any) -> Any:
+    """Return integers of ``dtype``, or on their way to it, as those of another width."""
+    have, want = value.type.element.width, wanted.element.width
+    if have == want:
+        return value
+    if have > want:
+        return builder.trunc(value, wanted)
+    return builder.sext(value, wanted) if dtype.signed else builder.zext(value, wanted)
+
+
+@intrinsic
+def equal(typing: Any, a: Any, b: Any) -> Any:
+    """Return for each lane whether two integers are equal."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.icmp_signed("==", *arguments)
+
+    return VectorType(types.boolean, a.lanes)(a, b), generate
+
+
+@intrinsic
+def either(typing: Any, a: Any, b: Any) -> Any:
+    """Return for each lane whether one of two conditions holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.or_(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def everywhere(typing: Any, condition: Any) -> Any:
+    """Return whether a condition holds in all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = ir.IntType(condition.lanes)
+        mask = builder.bitcast(arguments[0], bits)
+        return builder.icmp_unsigned("==", mask, ir.Constant(bits, -1))
+
+    return types.boolean(condition), generate
+
+
+@intrinsic
 def broadcast(typing: Any, array: Any, index: Any) -> Any:
     """``array[index]`` in every lane."""
     vector = _full(array)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.backends.contract import FloatArray
+from kernels.backends.contract import FloatArray, IntArray
 from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
 
 
@@ -50,6 +50,31 @@ def load_first(array: FloatArray, index: int, count: int) -> FloatArray:
 def store_first(array: FloatArray, index: int, vector: FloatArray, count: int) -> None:
     """``array[index : index + count] = vector[:count]``."""
     array[index : index + count] = vector[:count]
+
+
+def load_integers(array: IntArray, index: int, like: FloatArray) -> Any:
+    """Return as many of the array's integers as ``like`` has lanes, as int32."""
+    return array[index : index + len(like)].astype(np.int32)
+
+
+def store_integers(array: IntArray, index: int, vector: Any) -> None:
+    """``array[index : index + lanes] = vector``, in the array's dtype."""
+    array[index : index + len(vector)] = vector
+
+
+def equal(a: Any, b: Any) -> Any:
+    """Return for each lane whether two integers are equal."""
+    return a == b
+
+
+def either(a: Any, b: Any) -> Any:
+    """Return for each lane whether one of two conditions holds."""
+    return a | b
+
+
+def everywhere(condition: Any) -> bool:
+    """Return whether a condition holds in all lanes."""
+    return bool(condition.all())
 
 
 def broadcast(array: FloatArray, index: int) -> FloatArray:
