@@ -9,10 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.jit import inlined, keep_to, parallel, restore, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
-from kernels.backends.numba.tails import load_valid, store_valid
-from kernels.backends.numba.vector import lanes, multiply, multiply_add, splat, zeros
+from kernels.backends.numba.vector import (
+    bundle_lanes,
+    lanes,
+    load_first,
+    load_like,
+    multiply,
+    multiply_add,
+    splat,
+    store,
+    store_first,
+    zeros,
+    zeros_bundle,
+)
 from kernels.geometry import PoolGeometry
 
 SMALL = 32768
@@ -85,27 +96,37 @@ def _sum_rows(source, target, N, C, H, W, TH, TW, tasks, spans, weights):
 
 @serial
 def _sum_row(source, target, n, i, C, H, W, TH, TW, spans, weights):
-    weight = weights[H + i]
-    end = ((n * TH + i) * TW + TW) * C
+    image, row = n * H * W * C, (n * TH + i) * TW * C
+    bundled = C - C % bundle_lanes(source)
+    whole = C - C % lanes(source)
     for j in range(TW):
-        place = ((n * TH + i) * TW + j) * C
-        scale = weight * weights[H + TH + W + j]
         begin, count = spans[2 * TH + j], spans[2 * TH + TW + j] - spans[2 * TH + j]
-        for c in range(0, C, lanes(source)):
-            total = zeros(source)
-            valid = min(lanes(source), C - c)
-            for p in range(spans[i], spans[TH + i]):
-                first = ((n * H + p) * W + begin) * C + c
-                line = _sum_of_line(source, first, C, valid, count, weights, H + TH + begin)
-                total = multiply_add(splat(total, weights[p]), line, total)
-            store_valid(target, place + c, multiply(splat(total, scale), total), valid)
+        scale = weights[H + i] * weights[H + TH + W + j]
+        window = (spans[i], spans[TH + i], begin, count, C, W, H + TH + begin)
+        at = row + j * C
+        for c in range(0, bundled, bundle_lanes(source)):
+            total = _sum_window(source, image + c, zeros_bundle(source), None, window, weights)
+            store(target, at + c, multiply(splat(total, scale), total))
+        for c in range(bundled, whole, lanes(source)):
+            total = _sum_window(source, image + c, zeros(source), None, window, weights)
+            store(target, at + c, multiply(splat(total, scale), total))
+        if whole < C:
+            total = _sum_window(source, image + whole, zeros(source), C - whole, window, weights)
+            store_first(target, at + whole, multiply(splat(total, scale), total), C - whole)
 
 
-@serial
-def _sum_of_line(source, first, C, valid, count, weights, at):
-    """Sum a line of its own: errors grow with H + W, not with H·W."""
-    line = zeros(source)
-    for q in range(count):
-        values = load_valid(source, first + q * C, valid)
-        line = multiply_add(splat(line, weights[at + q]), values, line)
-    return line
+@inlined
+def _sum_window(source, image, nothing, valid, window, weights):
+    """Sum each line on its own: errors grow with H + W, not with H·W."""
+    h_begin, h_end, begin, count, C, W, at = window
+    total = nothing
+    for p in range(h_begin, h_end):
+        line, first = nothing, image + (p * W + begin) * C
+        for q in range(count):
+            if valid is None:  # decided when it is compiled
+                values = load_like(source, first + q * C, nothing)
+            else:
+                values = load_first(source, first + q * C, valid)
+            line = multiply_add(splat(line, weights[at + q]), values, line)
+        total = multiply_add(splat(total, weights[p]), line, total)
+    return total

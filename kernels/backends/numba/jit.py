@@ -37,6 +37,7 @@ PRANGE_ONLY = {
 }
 
 serial = numba.njit(**FLAGS)
+inlined = numba.njit(**FLAGS, forceinline=True)
 
 _get_num_threads = types.ExternalFunction("get_num_threads", types.intc())
 _set_num_threads = types.ExternalFunction("set_num_threads", types.void(types.intc))

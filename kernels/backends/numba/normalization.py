@@ -109,9 +109,7 @@ def batch_norm_inference_backward(
     values = flat_input(x)
     rows = rows_of(values, len(weight))
     parts, table = _scratch(rows, 2, 4, values.dtype)
-    _backward(
-        flat_input(grad_y), values, channels.reshape(-1), *rows, False, parts, table, table
-    )
+    _backward(flat_input(grad_y), values, channels.reshape(-1), *rows, False, parts, table, table)
     grad_bias[...], grad_weight[...] = channels[3], channels[4]
     channels[0] = channels[3] = 0.0  # x has no part in the gradient, NaN or not
     _normalize(grad_y, channels[:4], eps, False, grad_x)

@@ -60,15 +60,15 @@ def rows_of(values: FloatArray, C: int) -> Rows:
     if blocks > 1:  # an even number of equal blocks
         block = -(-whole // (blocks + blocks % 2))
     blocks = -(-whole // block)
-    return Rows(M, C, together, block, blocks + (M > whole * together))
+    return Rows(M, C, together, block, blocks + (whole * together < M))
 
 
 def _rows_together(C: int, lanes: int) -> int:
     """Rows that fill whole bundles, or whole vectors where that would take too many."""
     bundle = BUNDLE * lanes
-    if C >= 4 * bundle:
+    if 4 * bundle <= C:
         return 1
-    unit = bundle if C <= bundle else lanes
+    unit = bundle if bundle >= C else lanes
     return unit // math.gcd(C, unit)
 
 

@@ -14,6 +14,7 @@ import numba
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_plain import (
         add,
+        add_integers,
         broadcast,
         bundle_lanes,
         either,
@@ -25,6 +26,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         load_bundle,
         load_first,
         load_integers,
+        load_like,
         multiply,
         multiply_add,
         repeat,
@@ -41,6 +43,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
 else:
     from kernels.backends.numba.vector_intrinsics import (
         add,
+        add_integers,
         broadcast,
         bundle_lanes,
         either,
@@ -52,6 +55,7 @@ else:
         load_bundle,
         load_first,
         load_integers,
+        load_like,
         multiply,
         multiply_add,
         repeat,
@@ -68,6 +72,7 @@ else:
 
 __all__ = [
     "add",
+    "add_integers",
     "broadcast",
     "bundle_lanes",
     "either",
@@ -79,6 +84,7 @@ __all__ = [
     "load_bundle",
     "load_first",
     "load_integers",
+    "load_like",
     "multiply",
     "multiply_add",
     "repeat",

@@ -119,6 +119,18 @@ def load_bundle(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def load_like(typing: Any, array: Any, index: Any, like: Any) -> Any:
+    """As many elements as ``like``, a vector or bundle of the array's dtype, has lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        vectors = builder.bitcast(pointer, context.get_value_type(like).as_pointer())
+        return builder.load(vectors, align=_align(like))
+
+    return like(array, types.intp, like), generate
+
+
+@intrinsic
 def zeros_bundle(typing: Any, array: Any) -> Any:
     """0 in every lane of a bundle of the array's dtype."""
     vector = _full(array, BUNDLE)
@@ -219,6 +231,16 @@ def _resized(builder: Any, value: Any, dtype: types.Integer, wanted: Any) -> Any
     if have > want:
         return builder.trunc(value, wanted)
     return builder.sext(value, wanted) if dtype.signed else builder.zext(value, wanted)
+
+
+@intrinsic
+def add_integers(typing: Any, a: Any, b: Any) -> Any:
+    """``a + b`` of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.add(*arguments)
+
+    return a(a, b), generate
 
 
 @intrinsic

@@ -30,6 +30,11 @@ def load_bundle(array: FloatArray, index: int) -> FloatArray:
     return array[index : index + bundle_lanes(array)].copy()
 
 
+def load_like(array: FloatArray, index: int, like: FloatArray) -> FloatArray:
+    """Return as many elements as ``like`` has lanes."""
+    return array[index : index + len(like)].copy()
+
+
 def zeros_bundle(array: FloatArray) -> FloatArray:
     """Return 0 in every lane of a bundle of the array's dtype."""
     return np.zeros(bundle_lanes(array), array.dtype)
@@ -60,6 +65,11 @@ def load_integers(array: IntArray, index: int, like: FloatArray) -> Any:
 def store_integers(array: IntArray, index: int, vector: Any) -> None:
     """``array[index : index + lanes] = vector``, in the array's dtype."""
     array[index : index + len(vector)] = vector
+
+
+def add_integers(a: Any, b: Any) -> Any:
+    """Return ``a + b`` of integers."""
+    return a + b
 
 
 def equal(a: Any, b: Any) -> Any:
