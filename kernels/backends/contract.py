@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.geometry import ConvGeometry, PoolGeometry
+from kernels.lazy import Moments, Pull, Read, Sums
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -192,21 +193,92 @@ class Backend(Protocol):
         """Return the mean loss and write its gradient; ``labels`` are known to be in range."""
 
 
+class FusedBackend(Backend, Protocol):
+    """A backend that also has the fused operations: all four of them, in fused.py.
+
+    They are what a training step consists of when it keeps no value that the next operation can
+    compute for itself: see :mod:`kernels.fused`, which says it all.
+    """
+
+    def conv_forward(
+        self,
+        read: Read,
+        weight: FloatArray,
+        bias: FloatArray | None,
+        geometry: ConvGeometry,
+        *,
+        stats: bool,
+        out: FloatArray,
+    ) -> Moments | None:
+        """Write the convolution of what is read; return its moments if ``stats``."""
+
+    def conv_backward(
+        self,
+        pull: Pull,
+        read: Read,
+        weight: FloatArray,
+        geometry: ConvGeometry,
+        *,
+        add: FloatArray | None = None,
+        grad_x: FloatArray | None,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray | None,
+    ) -> Sums | None:
+        """Write the gradients of :meth:`conv_forward` that are wanted."""
+
+    def join_forward(
+        self,
+        reads: tuple[Read, ...],
+        relu: bool,
+        pool: PoolGeometry | None,
+        *,
+        out: FloatArray,
+        position: NDArray[np.uint8] | None,
+    ) -> None:
+        """Write the sum of what is read, after ReLU and max-pooling if they are asked for."""
+
+    def join_backward(
+        self,
+        grad_y: FloatArray,
+        position: NDArray[np.uint8] | None,
+        y: FloatArray,
+        reads: tuple[Read, ...],
+        relu: bool,
+        pool: PoolGeometry | None,
+        *,
+        out: FloatArray | None,
+    ) -> tuple[Sums | None, ...]:
+        """Write the gradient in front of ReLU; return the sums of each read that has a mean."""
+
+
 def operations() -> tuple[str, ...]:
-    """Names of all functions that a backend has."""
+    """Names of the functions that every backend has."""
     return tuple(name for name in vars(Backend) if not name.startswith("_"))
+
+
+def fused_operations() -> tuple[str, ...]:
+    """Names of the functions that a backend may have besides, all or none."""
+    return tuple(name for name in vars(FusedBackend) if not name.startswith("_"))
+
+
+def offers_fused(module: object) -> bool:
+    """Whether a backend has fused operations."""
+    return any(callable(getattr(module, name, None)) for name in fused_operations())
 
 
 def check(name: str, module: object) -> None:
     """Check that a module is a backend: each function is there, with the same parameters.
+
+    The fused operations may be missing, but not some of them only.
 
     Raises
     ------
     TypeError
         If one is missing or has other parameters; the message says what would fit.
     """
-    for operation in operations():
-        wanted = _parameters(getattr(Backend, operation))
+    wanted_names = operations() + (fused_operations() if offers_fused(module) else ())
+    for operation in wanted_names:
+        wanted = _parameters(getattr(FusedBackend, operation))
         function = getattr(module, operation, None)
         if not callable(function):
             signature = ", ".join(parameter.name for parameter in wanted)

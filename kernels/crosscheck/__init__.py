@@ -1,7 +1,8 @@
 """The cross-check: any backend against the naive reference, on drawn cases.
 
-``operations`` says how each operation is drawn, ``limits`` how far it may be off, ``drawing`` draws
-arguments, ``running`` compares and reports, ``command`` is ``python -m kernels check``.
+``operations`` and ``fused`` say how each operation is drawn, ``limits`` how far it may be off,
+``drawing`` draws arguments, ``running`` compares and reports, ``command`` is ``python -m kernels
+check``.
 """
 
 from kernels.crosscheck.running import CheckReport, OperationReport, check_backend

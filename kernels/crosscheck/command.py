@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 
 from kernels import dispatch
-from kernels.crosscheck.operations import OPERATIONS
 from kernels.crosscheck.running import (
     DEFAULT_CASES,
     OperationReport,
     check_arguments,
     check_backend,
     heading,
+    known_operations,
 )
 
 FAILED, BAD_INPUT = 1, 2
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument(
         "--op",
         action="append",
-        choices=list(OPERATIONS),
+        choices=known_operations(),
         metavar="NAME",
         help="check only this operation; may be repeated",
     )

@@ -63,6 +63,11 @@ class Draw:
             return self.laid_out(np.full(shape, 0.1, self.dtype))
         return self.laid_out(np.asarray(self._rng.standard_normal(shape), self.dtype))
 
+    def lattice(self, *shape: int) -> FloatArray:
+        """Return multiples of 1/4 up to about 3: a few sums and products of them are exact."""
+        quarters = np.rint(4 * self._rng.standard_normal(shape))
+        return self.laid_out(np.asarray(quarters / 4, self.dtype))
+
     def ties(self, *shape: int) -> FloatArray:
         """Return few different values, so that maxima tie; now and then NaN and infinities."""
         values = np.asarray(self._rng.integers(-2, 3, shape), self.dtype)

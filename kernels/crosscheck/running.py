@@ -14,7 +14,9 @@ import numpy as np
 
 import kernels
 from kernels import dispatch, tolerance
+from kernels.backends import contract
 from kernels.crosscheck.drawing import Draw
+from kernels.crosscheck.fused import FUSED_OPERATIONS
 from kernels.crosscheck.limits import Limit
 from kernels.crosscheck.operations import OPERATIONS, Case
 from kernels.ops import checks
@@ -90,7 +92,8 @@ def check_backend(
     backend : str or module
         A name, or a module that fulfils ``kernels.backends.contract.Backend``.
     operations : sequence of str, optional
-        Public operations to check; all if left out.
+        Operations to check; if left out, all public ones, and the fused ones if the backend has
+        them.
     cases : int
         Cases for each operation.
     seed : int
@@ -111,14 +114,15 @@ def check_backend(
         If an argument does not fit, a module that is no backend included.
     """
     check_arguments(cases, seed, first_case)
-    chosen = list(OPERATIONS) if operations is None else list(operations)
-    for name in chosen:
-        if name not in OPERATIONS:
-            known = ", ".join(OPERATIONS)
-            raise kernels.ShapeError(f"operations must be among {known}; got {name!r}")
+    known = known_operations()
+    for name in operations or ():
+        if name not in known:
+            raise kernels.ShapeError(f"operations must be among {', '.join(known)}; got {name!r}")
     with dispatch.named(backend) as name:
         report = CheckReport(name, seed)
-        for operation in chosen:
+        has_fused = contract.offers_fused(dispatch.resolve(name))
+        offered = known if has_fused else tuple(OPERATIONS)
+        for operation in offered if operations is None else operations:
             done = OperationReport(operation)
             for number in range(first_case, first_case + cases):
                 _run(done, name, seed, number)
@@ -126,6 +130,11 @@ def check_backend(
             if progress is not None:
                 progress(done)
     return report
+
+
+def known_operations() -> tuple[str, ...]:
+    """Names of the operations that can be checked: the public ones, then the fused ones."""
+    return (*OPERATIONS, *FUSED_OPERATIONS)
 
 
 def check_arguments(cases: int, seed: int, first_case: int) -> None:
@@ -152,13 +161,23 @@ def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
 
 def drawn(operation: str, seed: int, number: int) -> Case:
     """Draw a case; it stays the same when operations are added."""
-    return OPERATIONS[operation](Draw(seed, zlib.crc32(operation.encode()), number))
+    draw = Draw(seed, zlib.crc32(operation.encode()), number)
+    if operation in FUSED_OPERATIONS:
+        return FUSED_OPERATIONS[operation][1](draw)
+    return OPERATIONS[operation](draw)
 
 
 def by_naive(operation: str, case: Case) -> tuple[Any, ...]:
     """Return what the naive backend makes of a case."""
-    function = getattr(kernels, operation)
+    function = _function(operation)
     return _parts(function(*case.arguments, **case.keywords, backend="naive"))
+
+
+def _function(operation: str) -> Callable[..., Any]:
+    if operation in FUSED_OPERATIONS:
+        return FUSED_OPERATIONS[operation][0]
+    function: Callable[..., Any] = getattr(kernels, operation)
+    return function
 
 
 def faults(
@@ -171,7 +190,7 @@ def faults(
 
     ``reference(operation, case)`` says what is right: the parts of the result, in the case's dtype.
     """
-    function = getattr(kernels, operation)
+    function = _function(operation)
     before = tuple(a.copy() if isinstance(a, np.ndarray) else a for a in case.arguments)
     try:
         got = _parts(function(*case.arguments, **case.keywords, backend=backend))
@@ -190,14 +209,14 @@ def faults(
     for first, second in zip(got, again, strict=True):
         if first is not None and not np.array_equal(first, second, equal_nan=True):
             yield np.inf, "the same call gave another result (a race?)"
-    if not np.array_equal(got[0], into_out, equal_nan=True):
+    if into_out is not None and not np.array_equal(got[0], into_out, equal_nan=True):
         yield np.inf, "the result written to out is another one"
 
 
 def _into_out(function: Callable[..., Any], case: Case, backend: str, result: Any) -> Any:
     """Return the result written into an ``out`` of another layout, where the operation has one."""
     if "out" not in inspect.signature(function).parameters:
-        return result
+        return None
     out = np.full_like(result, np.nan)
     if out.ndim:
         out = np.flip(out)

@@ -9,8 +9,9 @@ from kernels.backends import numpy as numpy_backend
 
 
 def broken(**replaced) -> types.ModuleType:
-    """Return the numpy backend with some functions replaced."""
+    """Return the numpy backend with some functions replaced; with its fused ones if one of them."""
     module = types.ModuleType("broken")
-    for operation in contract.operations():
+    fused = contract.fused_operations()
+    for operation in contract.operations() + (fused if set(fused) & set(replaced) else ()):
         setattr(module, operation, replaced.get(operation, getattr(numpy_backend, operation)))
     return module

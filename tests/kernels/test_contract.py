@@ -21,16 +21,19 @@ def _parameters(function):
     ]
 
 
-@pytest.mark.parametrize("operation", contract.operations())
+OPERATIONS = contract.operations() + contract.fused_operations()
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
 def test_signature_is_the_contracts(backend, operation):
     module = importlib.import_module(f"kernels.backends.{backend}")
-    wanted = _parameters(getattr(contract.Backend, operation))
+    wanted = _parameters(getattr(contract.FusedBackend, operation))
     assert _parameters(getattr(module, operation)) == wanted
 
 
 def test_backends_export_nothing_else(backend):
     module = importlib.import_module(f"kernels.backends.{backend}")
-    assert sorted(module.__all__) == sorted(contract.operations())
+    assert sorted(module.__all__) == sorted(OPERATIONS)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ import kernels
 from kernels.backends import numpy as numpy_backend
 from kernels.crosscheck import command
 from kernels.crosscheck.operations import OPERATIONS
-from kernels.crosscheck.running import drawn, faults
+from kernels.crosscheck.running import drawn, faults, known_operations
+from kernels.lazy import NOWHERE
 from tests.kernels.broken import broken
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +101,60 @@ def lost_update():
     return {"conv2d_backward_weight": conv2d_backward_weight}
 
 
-FAULTS = [off_by_one_in_padding, dropped_group, wrong_tie, stale_mean, lost_update]
+def mask_that_stops_nan():
+    def join_backward(grad_y, position, y, reads, relu, pool, *, out):
+        y = np.nan_to_num(y, nan=-1.0)
+        return numpy_backend.join_backward(grad_y, position, y, reads, relu, pool, out=out)
+
+    return {"join_backward": join_backward}
+
+
+def uncentred_read():
+    """Fold the mean into the shift, which loses what a large mean leaves."""
+
+    def conv_forward(read, weight, bias, geometry, *, stats, out):
+        if read.mean is not None:
+            shift = read.shift - read.scale * read.mean
+            read = read._replace(mean=np.zeros_like(read.mean), shift=shift)
+        return numpy_backend.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
+
+    return {"conv_forward": conv_forward}
+
+
+def sums_in_front_of_the_mask():
+    def conv_backward(pull, read, weight, geometry, *, add=None, grad_x, grad_weight, grad_bias):
+        keywords = dict(add=add, grad_weight=grad_weight, grad_bias=grad_bias)
+        other = None if grad_x is None else np.empty_like(grad_x)
+        unmasked = read._replace(relu=False)
+        sums = numpy_backend.conv_backward(
+            pull, unmasked, weight, geometry, grad_x=other, **keywords
+        )
+        numpy_backend.conv_backward(pull, read, weight, geometry, grad_x=grad_x, **keywords)
+        return sums
+
+    return {"conv_backward": conv_backward}
+
+
+def gradient_through_relus_zeros():
+    def join_forward(reads, relu, pool, *, out, position):
+        numpy_backend.join_forward(reads, relu, pool, out=out, position=position)
+        if position is not None:
+            position[position == NOWHERE] = 0
+
+    return {"join_forward": join_forward}
+
+
+FAULTS = [
+    off_by_one_in_padding,
+    dropped_group,
+    wrong_tie,
+    stale_mean,
+    lost_update,
+    mask_that_stops_nan,
+    uncentred_read,
+    sums_in_front_of_the_mask,
+    gradient_through_relus_zeros,
+]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda f: f.__name__)
@@ -161,7 +215,7 @@ def test_unknown_operations_are_refused():
 def test_what_is_right_passes(fast_backend):
     report = kernels.check_backend(fast_backend, cases=25, seed=7)
     assert report.passed, str(report)
-    assert [operation.cases for operation in report.operations] == [25] * len(OPERATIONS)
+    assert [operation.cases for operation in report.operations] == [25] * len(known_operations())
 
 
 def test_a_module_is_registered_for_the_check_only():
@@ -248,4 +302,4 @@ def test_the_example_backend_plugs_in_by_its_entry_point(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert len(result.stdout.splitlines()) == 1 + len(OPERATIONS)
+    assert len(result.stdout.splitlines()) == 1 + len(known_operations())

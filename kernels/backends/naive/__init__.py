@@ -13,6 +13,12 @@ from kernels.backends.naive.convolution import (
     conv2d_backward_weight,
 )
 from kernels.backends.naive.dense import linear, linear_backward
+from kernels.backends.naive.fused import (
+    conv_backward,
+    conv_forward,
+    join_backward,
+    join_forward,
+)
 from kernels.backends.naive.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.naive.memory import empty
 from kernels.backends.naive.normalization import (
@@ -41,9 +47,13 @@ __all__ = [
     "conv2d_backward_bias",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv_backward",
+    "conv_forward",
     "empty",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "join_backward",
+    "join_forward",
     "linear",
     "linear_backward",
     "log_softmax",

@@ -11,6 +11,12 @@ from kernels.backends.numba.convolution import (
     conv2d_backward_weight,
 )
 from kernels.backends.numba.dense import linear, linear_backward
+from kernels.backends.numba.fused import (
+    conv_backward,
+    conv_forward,
+    join_backward,
+    join_forward,
+)
 from kernels.backends.numba.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.numba.memory import empty
 from kernels.backends.numba.normalization import (
@@ -39,9 +45,13 @@ __all__ = [
     "conv2d_backward_bias",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv_backward",
+    "conv_forward",
     "empty",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "join_backward",
+    "join_forward",
     "linear",
     "linear_backward",
     "log_softmax",

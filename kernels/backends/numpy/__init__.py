@@ -12,6 +12,12 @@ from kernels.backends.numpy.convolution import (
     conv2d_backward_weight,
 )
 from kernels.backends.numpy.dense import linear, linear_backward
+from kernels.backends.numpy.fused import (
+    conv_backward,
+    conv_forward,
+    join_backward,
+    join_forward,
+)
 from kernels.backends.numpy.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.numpy.memory import empty
 from kernels.backends.numpy.normalization import (
@@ -40,9 +46,13 @@ __all__ = [
     "conv2d_backward_bias",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv_backward",
+    "conv_forward",
     "empty",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
+    "join_backward",
+    "join_forward",
     "linear",
     "linear_backward",
     "log_softmax",

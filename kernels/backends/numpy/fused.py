@@ -1,0 +1,13 @@
+"""The fused operations: the plain ones one after the other."""
+
+from __future__ import annotations
+
+from kernels.backends.composition import Composition
+from kernels.backends.numpy import activation, convolution, memory, normalization, pooling
+
+_composition = Composition(memory, convolution, pooling, normalization, activation)
+
+conv_forward = _composition.conv_forward
+conv_backward = _composition.conv_backward
+join_forward = _composition.join_forward
+join_backward = _composition.join_backward

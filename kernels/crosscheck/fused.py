@@ -1,0 +1,286 @@
+"""The fused operations as functions of arrays, and how their cases are drawn.
+
+Whether ReLU lets a value through, and which of a window's values is the largest, must not depend on
+how a backend rounds. So where either matters, what is read is drawn from a lattice coarse enough
+for every backend to compute it exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from kernels import fused
+from kernels.backends.contract import FloatArray
+from kernels.crosscheck.drawing import Draw, Window, draw_window
+from kernels.crosscheck.limits import Limit, naive
+from kernels.crosscheck.operations import Case
+from kernels.dispatch import resolve
+from kernels.geometry import Axis, ConvGeometry, PoolGeometry
+from kernels.lazy import Pull, Read
+
+Arrays = tuple[Any, ...]
+
+FAR = 2.0**20
+"""A mean so large that ``scale · x + shift`` would lose what ``scale · (x - mean)`` keeps."""
+
+VALUE_TERMS = 8
+"""Roundings in what is read or pulled, counted as terms of the sums that it goes into."""
+
+
+def conv_forward(
+    *arrays: Any, relu: bool, stats: bool, geometry: ConvGeometry, backend: str
+) -> tuple[Any, ...]:
+    """Return y and, with ``stats``, its mean and variance."""
+    *read, weight, bias = arrays
+    y = resolve(backend).empty(geometry.y_shape, weight.dtype)
+    moments = fused.conv_forward(
+        Read(*read)._replace(relu=relu), weight, bias, geometry, stats=stats, out=y, backend=backend
+    )
+    return (y, *moments) if moments is not None else (y,)
+
+
+def conv_backward(
+    *arrays: Any,
+    relu: bool,
+    wanted: tuple[bool, bool],
+    geometry: ConvGeometry,
+    pool: PoolGeometry | None,
+    backend: str,
+) -> tuple[Any, ...]:
+    """Return the gradients of x, weight and bias, and the sums; None for what is not wanted."""
+    pull, read, (weight, add) = arrays[:7], arrays[7:11], arrays[11:]
+    grad_x = resolve(backend).empty(geometry.x_shape, weight.dtype) if wanted[0] else None
+    grad_weight = np.empty_like(weight, order="C")
+    grad_bias = np.empty(geometry.out_channels, weight.dtype) if wanted[1] else None
+    sums = fused.conv_backward(
+        Pull(*pull)._replace(pool=pool),
+        Read(*read)._replace(relu=relu),
+        weight,
+        geometry,
+        add=add,
+        grad_x=grad_x,
+        grad_weight=grad_weight,
+        grad_bias=grad_bias,
+        backend=backend,
+    )
+    return (grad_x, grad_weight, grad_bias, *(sums or (None, None)))
+
+
+def join_forward(
+    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
+) -> tuple[Any, ...]:
+    """Return y and, with a pool, the positions."""
+    chosen = resolve(backend)
+    x = arrays[0]
+    y = chosen.empty(x.shape if pool is None else pool.y_shape, x.dtype)
+    position = None if pool is None else chosen.empty(pool.y_shape, np.dtype(np.uint8))
+    fused.join_forward(_reads(arrays), relu, pool, out=y, position=position, backend=backend)
+    return y, position
+
+
+def join_backward(
+    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
+) -> tuple[Any, ...]:
+    """Return the gradient in front of ReLU, if it is stored, and the sums of each read."""
+    grad_y, position, y, *read_arrays = arrays
+    x = read_arrays[0]
+    out = resolve(backend).empty(x.shape, x.dtype) if relu and pool is None else None
+    sums = fused.join_backward(
+        grad_y, position, y, _reads(read_arrays), relu, pool, out=out, backend=backend
+    )
+    return (out, *(part for each in sums for part in each or (None, None)))
+
+
+def _reads(arrays: Any) -> tuple[Read, ...]:
+    return tuple(Read(*arrays[i : i + 4]) for i in range(0, len(arrays), 4))
+
+
+def draw_conv_forward(draw: Draw) -> Case:
+    """Draw a case."""
+    geometry, weight, bias = _convolution(draw)
+    relu, stats = draw.chance(0.5), draw.chance(0.7)
+    read = _read(draw, geometry.x_shape)
+    arguments = (*read, weight, bias)
+    settings: dict[str, Any] = {"relu": relu, "stats": stats, "geometry": geometry}
+    y, *moments = naive(conv_forward, *arguments, **settings)
+    settings_of_size = settings | {"relu": False, "stats": False}
+    sizes = (*_size_of_read(read), abs(weight), _size(bias))
+    (size,) = naive(conv_forward, *sizes, **settings_of_size)
+    K, M = weight[0].size + 1 + VALUE_TERMS, math.prod(y.shape) // y.shape[1]
+    limits: tuple[Limit, ...] = ((size, K),)
+    if moments:
+        largest, var = size.max(axis=(0, 2, 3)), moments[1].astype(size.dtype)
+        # An error e of y moves the mean by e and the variance by up to 2 · e · std + e².
+        e = largest * 4 * np.finfo(size.dtype).eps * math.sqrt(K + M)
+        limits += (largest, K + M), (var + largest * (2 * np.sqrt(var) + e), K + M)
+    return Case(arguments, limits, settings)
+
+
+def draw_conv_backward(draw: Draw) -> Case:
+    """Draw a case."""
+    geometry, weight, bias = _convolution(draw)
+    pull, pool = _pull(draw, geometry.y_shape)
+    read = _read(draw, geometry.x_shape)
+    add = draw.values(*geometry.x_shape) if draw.chance(0.3) else None
+    arguments = (*pull, *read, weight, add)
+    settings: dict[str, Any] = {
+        "relu": draw.chance(0.5),
+        "wanted": (draw.chance(0.8), bias is not None),
+        "geometry": geometry,
+        "pool": pool,
+    }
+    of_arguments = (*_size_of_pull(pull), *_size_of_read(read), abs(weight), _size(add))
+    sizes = naive(conv_backward, *of_arguments, **settings | {"relu": False})
+    O, _, KH, KW = geometry.weight_shape
+    terms, pixels = O // geometry.groups * KH * KW, math.prod(geometry.y_shape) // O
+    M = math.prod(geometry.x_shape) // geometry.channels
+    lengths = (terms, pixels, pixels, terms + M, terms + M)
+    return Case(arguments, _limits(sizes, lengths, weight.dtype), settings)
+
+
+def draw_join_forward(draw: Draw) -> Case:
+    """Draw a case whose values are exact, here and there NaN or infinite."""
+    pool, shape = _pool(draw) if draw.chance(0.6) else (None, _plane(draw))
+    arguments = _joined(draw, shape)
+    if draw.chance(0.3):
+        special = np.array(arguments[0])
+        infinite = (np.inf, -np.inf) if arguments[1] is None and len(arguments) == 4 else ()
+        special[draw.lattice(*shape) > 1] = draw.choice(np.nan, *infinite)  # inf - inf would warn
+        arguments = (draw.laid_out(special), *arguments[1:])
+    settings = {"relu": draw.chance(0.5), "pool": pool}
+    return Case(arguments, (None, None), settings)
+
+
+def draw_join_backward(draw: Draw) -> Case:
+    """Draw a case; without a pool, y is drawn by itself, and is NaN or infinite now and then."""
+    pool, shape = _pool(draw) if draw.chance(0.5) else (None, _plane(draw))
+    relu = draw.chance(0.6)
+    reads = _joined(draw, shape)
+    y, position = naive(join_forward, *reads, relu=relu, pool=pool)
+    if pool is None:
+        y = draw.ties(*shape)
+    arguments = (draw.values(*y.shape), position, y, *reads)
+    settings = {"relu": relu, "pool": pool}
+    of_reads = (size for i in range(0, len(reads), 4) for size in _size_of_read(reads[i : i + 4]))
+    of_arguments = (abs(arguments[0]), position, np.ones_like(y), *of_reads)
+    _, *sizes = naive(join_backward, *of_arguments, **settings)
+    lengths = [math.prod(shape) // shape[1]] * len(sizes)
+    return Case(arguments, (None, *_limits(sizes, lengths, y.dtype)), settings)
+
+
+def _limits(sizes: Any, lengths: Any, dtype: Any) -> tuple[Limit, ...]:
+    return tuple(
+        None if size is None else (size.astype(dtype), length + VALUE_TERMS)
+        for size, length in zip(sizes, lengths, strict=True)
+    )
+
+
+def _size(array: FloatArray | None) -> FloatArray | None:
+    return None if array is None else abs(array)
+
+
+def _size_of_read(read: Arrays) -> Arrays:
+    """Return what reads as ``|scale| · |x - mean| + |shift|``: rounding spoils no more."""
+    x, mean, scale, shift = read
+    if x is None or mean is None:
+        return (_size(x), None, None, None)
+    return (_centred(x, mean), np.zeros_like(mean), _size(scale), _size(shift))
+
+
+def _size_of_pull(pull: Arrays) -> Arrays:
+    g, x, mean, a, b, c, position = pull
+    if x is None or mean is None:
+        return (_size(g), None, None, None, None, None, position)
+    sizes = (_size(array) for array in (a, b, c))
+    return (_size(g), _centred(x, mean), np.zeros_like(mean), *sizes, position)
+
+
+def _centred(x: FloatArray, mean: FloatArray) -> FloatArray:
+    return abs(x - mean.reshape(1, -1, *(1,) * (x.ndim - 2)))
+
+
+def _convolution(draw: Draw) -> tuple[ConvGeometry, FloatArray, FloatArray | None]:
+    groups = draw.integer(2, 4) if draw.chance(0.2) else 1
+    in_group, out_group = draw.channels(), draw.channels()
+    if groups > 1:
+        in_group, out_group = draw.integer(1, 3), draw.integer(1, 3)
+    height, width = (
+        _axis(draw_window(draw, dilated=True, ceil_mode=False, padding_below_kernel=False))
+        for _ in range(2)
+    )
+    geometry = ConvGeometry(
+        draw.batch(least=1), groups * in_group, groups * out_group, groups, height, width
+    )
+    bias = draw.values(geometry.out_channels) if draw.chance(0.6) else None
+    return geometry, draw.values(*geometry.weight_shape), bias
+
+
+def _axis(window: Window) -> Axis:
+    sizes = (window.size, window.kernel, window.stride, window.dilation)
+    return Axis(*sizes, window.before, window.after, window.outputs)
+
+
+def _plane(draw: Draw) -> tuple[int, ...]:
+    space = (draw.integer(1, 9), draw.integer(1, 9)) if draw.chance(0.8) else ()
+    return (draw.batch(least=1), draw.channels(), *space)
+
+
+def _pool(draw: Draw) -> tuple[PoolGeometry, tuple[int, ...]]:
+    """Draw a pooling window, as often as not the common one: 2×2 without overlap."""
+    N, C = draw.batch(least=1), draw.channels()
+    if draw.chance(0.5):
+        height, width = (Axis(size, 2, 2, 1, 0, 0, size // 2) for size in (draw.integer(2, 9), 6))
+    else:
+        height, width = (
+            _axis(draw_window(draw, dilated=True, ceil_mode=True, padding_below_kernel=True))
+            for _ in range(2)
+        )
+    return PoolGeometry(N, C, height, width), (N, C, height.size, width.size)
+
+
+def _read(draw: Draw, shape: tuple[int, ...]) -> Arrays:
+    """Draw what a read holds, such that its value is exact."""
+    x, C = draw.lattice(*shape), shape[1]
+    if draw.chance(0.3):
+        return x, None, None, None
+    mean = draw.lattice(C)
+    if draw.chance(0.2):
+        x, mean = (draw.laid_out(array + array.dtype.type(FAR)) for array in (x, mean))
+    return x, mean, draw.lattice(C), draw.lattice(C)
+
+
+def _joined(draw: Draw, shape: tuple[int, ...]) -> Arrays:
+    return tuple(part for _ in range(draw.integer(1, 3)) for part in _read(draw, shape))
+
+
+def _pull(draw: Draw, shape: tuple[int, ...]) -> tuple[Arrays, PoolGeometry | None]:
+    """Draw what a pull holds, and a pool or none."""
+    C, pool, position, g_shape = shape[1], None, None, shape
+    if draw.chance(0.5):
+        height, width = (_pooled(draw, size) for size in shape[2:])
+        pool = PoolGeometry(shape[0], C, height, width)
+        reads = _joined(draw, shape)
+        _, position = naive(join_forward, *reads, relu=draw.chance(0.5), pool=pool)
+        g_shape = pool.y_shape
+    batch_norm: Arrays = (None,) * 5
+    if draw.chance(0.6):
+        batch_norm = (draw.values(*shape), *(draw.values(C) for _ in range(4)))
+    return (draw.values(*g_shape), *batch_norm, position), pool
+
+
+def _pooled(draw: Draw, size: int) -> Axis:
+    kernel = min(size, draw.choice(2, 2, 3))
+    stride = draw.choice(kernel, 1, 2)
+    return Axis(size, kernel, stride, 1, 0, 0, (size - kernel) // stride + 1)
+
+
+FUSED_OPERATIONS: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[[Draw], Case]]] = {
+    "conv_forward": (conv_forward, draw_conv_forward),
+    "conv_backward": (conv_backward, draw_conv_backward),
+    "join_forward": (join_forward, draw_join_forward),
+    "join_backward": (join_backward, draw_join_backward),
+}

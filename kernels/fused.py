@@ -1,0 +1,327 @@
+"""The fused operations: what a training step consists of when nothing is stored that need not be.
+
+Three quarters of a convolutional network's step is memory traffic around the convolutions. So
+batch-norm and ReLU are no operations here but a way to read (:class:`Read`): a convolution applies
+them while it loads its input, and takes the statistics that the next batch-norm needs while its
+output is in cache. Likewise the gradient of batch-norm and max-pooling is a way to read a stored
+gradient (:class:`Pull`). Where values have several readers, are added up or pooled, a join stores
+them.
+
+    h1, m1 = conv(x), moments           conv_forward(Read(x), ..., stats=True)
+    h2, m2 = conv(relu(bn(h1)))         conv_forward(Read(h1, *normalizer(m1), relu), ...)
+    y      = pool(relu(bn(h2)))         join_forward((Read(h2, ...),), True, pool)
+
+A backend may lack them: :func:`offered` says so. Bound to the naive backend's plain operations,
+``kernels.backends.composition`` is their definition. They are for a trainer, which makes shapes
+and arrays once and runs them a million times: geometry comes ready, results go into given arrays,
+and only shapes and dtypes are checked.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels import dispatch
+from kernels.backends import contract
+from kernels.backends.contract import FloatArray, FusedBackend
+from kernels.errors import ShapeError
+from kernels.geometry import ConvGeometry, PoolGeometry
+from kernels.lazy import NOWHERE, Moments, Pull, Read, Sums
+
+__all__ = [
+    "MOST_TAPS",
+    "NOWHERE",
+    "Moments",
+    "Pull",
+    "Read",
+    "Sums",
+    "conv_backward",
+    "conv_forward",
+    "join_backward",
+    "join_forward",
+    "offered",
+]
+
+MOST_TAPS = NOWHERE
+"""Taps of the largest max-pooling window whose positions fit a byte."""
+
+
+def offered(backend: str | None = None) -> bool:
+    """Whether a backend, the current one if none is named, has the fused operations.
+
+    Raises
+    ------
+    UnknownBackendError
+        If there is no backend of that name.
+    """
+    return contract.offers_fused(dispatch.resolve(backend))
+
+
+def conv_forward(
+    read: Read,
+    weight: FloatArray,
+    bias: FloatArray | None,
+    geometry: ConvGeometry,
+    *,
+    stats: bool,
+    out: FloatArray,
+    backend: str | None = None,
+) -> Moments | None:
+    """Convolve what is read; see :func:`kernels.conv2d`.
+
+    Parameters
+    ----------
+    read : Read
+        Of (N, C, H, W) values.
+    weight, bias, geometry
+        Of the convolution.
+    stats : bool
+        Take the output's moments as well.
+    out : (N, O, OH, OW) array
+        Is given the result.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    Moments or None
+        Of ``out``, over N, OH and OW.
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit, or the backend has no fused operations.
+    """
+    chosen = _resolve(backend)
+    _check_read("read", read, geometry.x_shape)
+    _check_parameters(read.x, weight, bias, geometry)
+    _check("out", out, geometry.y_shape, read.x)
+    return chosen.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
+
+
+def conv_backward(
+    pull: Pull,
+    read: Read,
+    weight: FloatArray,
+    geometry: ConvGeometry,
+    *,
+    add: FloatArray | None = None,
+    grad_x: FloatArray | None,
+    grad_weight: FloatArray,
+    grad_bias: FloatArray | None,
+    backend: str | None = None,
+) -> Sums | None:
+    """The gradients of :func:`conv_forward`.
+
+    Parameters
+    ----------
+    pull : Pull
+        The gradient with respect to the convolution's output, (N, O, OH, OW).
+    read, weight, geometry
+        As given to :func:`conv_forward`.
+    add : (N, C, H, W) array, optional
+        Added to the gradient of what is read: that of its other readers.
+    grad_x : (N, C, H, W) array or None
+        Is given the gradient with respect to ``scale · (x - mean) + shift``: that of what is read,
+        0 where ReLU made it 0. None if nobody needs it.
+    grad_weight, grad_bias : arrays of the parameters' shapes; grad_bias may be None
+        Are given theirs.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    Sums or None
+        Of ``grad_x`` and ``read.x - read.mean``, if there is a mean and a ``grad_x``.
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit, or the backend has no fused operations.
+    """
+    chosen = _resolve(backend)
+    _check_pull(pull, geometry.y_shape)
+    _check_read("read", read, geometry.x_shape)
+    _check_parameters(read.x, weight, grad_bias, geometry)
+    _check("grad_weight", grad_weight, geometry.weight_shape, read.x)
+    for name, array in (("grad_x", grad_x), ("add", add)):
+        if array is not None:
+            _check(name, array, geometry.x_shape, read.x)
+    return chosen.conv_backward(
+        pull,
+        read,
+        weight,
+        geometry,
+        add=add,
+        grad_x=grad_x,
+        grad_weight=grad_weight,
+        grad_bias=grad_bias,
+    )
+
+
+def join_forward(
+    reads: tuple[Read, ...],
+    relu: bool,
+    pool: PoolGeometry | None,
+    *,
+    out: FloatArray,
+    position: NDArray[np.uint8] | None,
+    backend: str | None = None,
+) -> None:
+    """Store what several readers need: the sum of what is read, after ReLU, after max-pooling.
+
+    Parameters
+    ----------
+    reads : tuple of Read
+        One or more of one shape, none of them with a ReLU of its own.
+    relu : bool
+        Whether ReLU follows the sum.
+    pool : PoolGeometry or None
+        Max-pooling to follow that, of at most :data:`MOST_TAPS` taps.
+    out : array of the values' shape, or (N, C, PH, PW) if they are pooled
+        Is given the result. In any memory layout: one in the order (N, C, H, W) makes a
+        following flattening cost nothing.
+    position : array of uint8 of out's shape, or None
+        Is given where in its window each maximum is, row by row: ``kh · KW + kw``, or
+        :data:`NOWHERE` where ReLU made it 0. None without pooling, or if no backward follows.
+    backend : str, optional
+        Instead of the current backend.
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit, or the backend has no fused operations.
+    """
+    chosen = _resolve(backend)
+    shape = _joined_shape(reads, pool)
+    _check("out", out, shape if pool is None else pool.y_shape, reads[0].x)
+    _check_position(position, pool)
+    chosen.join_forward(reads, relu, pool, out=out, position=position)
+
+
+def join_backward(
+    grad_y: FloatArray,
+    position: NDArray[np.uint8] | None,
+    y: FloatArray,
+    reads: tuple[Read, ...],
+    relu: bool,
+    pool: PoolGeometry | None,
+    *,
+    out: FloatArray | None,
+    backend: str | None = None,
+) -> tuple[Sums | None, ...]:
+    """The gradient of :func:`join_forward`.
+
+    Parameters
+    ----------
+    grad_y : array of y's shape
+        Gradient with respect to what was stored.
+    position, y, reads, relu, pool
+        As given to :func:`join_forward`, or as it wrote them.
+    out : array of the values' shape, or None
+        Is given ``grad_y`` where ReLU let it through, 0 elsewhere. None if there was no ReLU,
+        when it would be ``grad_y`` itself, and if there was pooling, when a :class:`Pull` reads
+        ``grad_y`` through the positions.
+    backend : str, optional
+        Instead of the current backend.
+
+    Returns
+    -------
+    tuple of Sums or None
+        For each read with a mean: of its gradient and ``x - mean``.
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit, or the backend has no fused operations.
+    """
+    chosen = _resolve(backend)
+    shape = _joined_shape(reads, pool)
+    _check("grad_y", grad_y, shape if pool is None else pool.y_shape, y)
+    _check("y", y, grad_y.shape, reads[0].x)
+    _check_position(position, pool)
+    if (out is not None) != (relu and pool is None):
+        raise ShapeError("out must be an array with ReLU and without pooling, else None")
+    if out is not None:
+        _check("out", out, shape, y)
+    return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)
+
+
+def _resolve(backend: str | None) -> FusedBackend:
+    chosen = dispatch.resolve(backend)
+    if not contract.offers_fused(chosen):
+        name = dispatch.chosen_name(backend)
+        raise TypeError(f"backend {name!r} has no fused operations; train with fuse=False")
+    return cast(FusedBackend, chosen)
+
+
+def _check(name: str, array: FloatArray, shape: tuple[int, ...], like: FloatArray) -> None:
+    if array.shape != shape:
+        raise ShapeError(f"{name} must have shape {shape}, got {array.shape}")
+    if array.dtype != like.dtype:
+        raise TypeError(f"{name} must be of {like.dtype} as what is read, got {array.dtype}")
+
+
+def _check_read(name: str, read: Read, shape: tuple[int, ...]) -> None:
+    if read.x.shape != shape:
+        raise ShapeError(f"{name} must be of shape {shape}, got {read.x.shape}")
+    _check_channels(name, read.x, read.mean, read.scale, read.shift)
+
+
+def _check_channels(name: str, x: FloatArray, *per_channel: FloatArray | None) -> None:
+    """Check that numbers per channel are all there, or that none is."""
+    first = per_channel[0]
+    for array in per_channel:
+        if (array is None) != (first is None):
+            raise ShapeError(f"{name} must have all of its numbers per channel, or none")
+        if array is not None:
+            _check(f"{name}'s numbers per channel", array, x.shape[1:2], x)
+
+
+def _check_pull(pull: Pull, shape: tuple[int, ...]) -> None:
+    if pull.x is not None:
+        if pull.mean is None:
+            raise ShapeError("pull must have mean, a, b and c when it has an x")
+        _check("pull's x", pull.x, shape, pull.g)
+        _check_channels("pull", pull.x, pull.mean, pull.a, pull.b, pull.c)
+    _check("pull's g", pull.g, shape if pull.pool is None else pull.pool.y_shape, pull.g)
+    _check_position(pull.position, pull.pool)
+    if pull.pool is not None and pull.position is None:
+        raise ShapeError("pull must have positions when it has a pool")
+
+
+def _check_parameters(
+    x: FloatArray, weight: FloatArray, bias: FloatArray | None, geometry: ConvGeometry
+) -> None:
+    _check("weight", weight, geometry.weight_shape, x)
+    if bias is not None:
+        _check("bias", bias, (geometry.out_channels,), x)
+
+
+def _joined_shape(reads: tuple[Read, ...], pool: PoolGeometry | None) -> tuple[int, ...]:
+    """Check what a join reads; return its shape."""
+    if not reads:
+        raise ShapeError("reads must hold one or more, got none")
+    shape = reads[0].x.shape
+    if pool is not None:
+        shape = (pool.batch, pool.channels, pool.height.size, pool.width.size)
+    for number, read in enumerate(reads):
+        _check_read(f"reads[{number}]", read, shape)
+        _check(f"reads[{number}]", read.x, shape, reads[0].x)
+        if read.relu:
+            raise ShapeError(f"reads[{number}] must have no ReLU of its own: join it first")
+    return shape
+
+
+def _check_position(position: NDArray[np.uint8] | None, pool: PoolGeometry | None) -> None:
+    if pool is not None and math.prod((pool.height.kernel, pool.width.kernel)) > MOST_TAPS:
+        raise ShapeError(f"pool must have at most {MOST_TAPS} taps")
+    if position is None:
+        return
+    if pool is None or position.shape != pool.y_shape or position.dtype != np.uint8:
+        wanted = "None without a pool" if pool is None else f"uint8 of shape {pool.y_shape}"
+        raise ShapeError(f"position must be {wanted}, got {position.dtype} {position.shape}")
