@@ -17,11 +17,14 @@ from kernels.backends.numba.reduction import block_size, block_start
 from kernels.backends.numba.vector import (
     add,
     bundle_lanes,
+    greater_or_nan,
     lanes,
     load_bundle,
     load_first,
+    load_like,
     multiply,
     multiply_add,
+    select,
     splat,
     store,
     store_first,
@@ -99,32 +102,41 @@ def merge_moments(parts, M, C, together, block, tasks, moments):
 
 
 @serial
-def gradient_sums_of_block(grad, values, centre, M, C, together, block, task, parts):
-    """Write Σ grad and Σ grad · (x - centre) of each place; ``centre`` is a wide row."""
+def gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, gates, masked):
+    """Write Σ grad and Σ grad · (x - centre) of each place; ``centre`` is a wide row.
+
+    With ``gates``, where they are positive or NaN only, and ``masked`` is given that gradient.
+    """
     first = block_start(task, M, together, block) * C
     count, replicas = block_size(task, M, together, block)
     width, step = replicas * C, together * C
     end, to = first + count * width, task * 2 * step
-    whole = width - width % bundle_lanes(values)
-    for c in range(0, whole, bundle_lanes(values)):
-        middle = load_bundle(centre, c)
-        total, product = zeros_bundle(values), zeros_bundle(values)
+    whole = width - width % bundle_lanes(x)
+    for c in range(0, whole, bundle_lanes(x)):
+        nothing = zeros_bundle(x)
+        middle, total, product = load_like(centre, c, nothing), nothing, nothing
         for i in range(first + c, end, width):
-            g = load_bundle(grad, i)
+            g = load_like(grad, i, nothing)
+            if gates is not None:
+                g = select(greater_or_nan(load_like(gates, i, nothing), nothing), g, nothing)
+                store(masked, i, g)
             total = add(total, g)
-            product = multiply_add(g, subtract(load_bundle(values, i), middle), product)
+            product = multiply_add(g, subtract(load_like(x, i, nothing), middle), product)
         store(parts, to + c, total)
         store(parts, to + step + c, product)
-    for c in range(whole, width, lanes(values)):
-        valid = min(lanes(values), width - c)
-        middle = load_first(centre, c, valid)
-        total, product = zeros(values), zeros(values)
+    for c in range(whole, width, lanes(x)):
+        valid = min(lanes(x), width - c)
+        middle, rest, rest_product = load_first(centre, c, valid), zeros(x), zeros(x)
         for i in range(first + c, end, width):
             g = load_first(grad, i, valid)
-            total = add(total, g)
-            product = multiply_add(g, subtract(load_first(values, i, valid), middle), product)
-        store_first(parts, to + c, total, valid)
-        store_first(parts, to + step + c, product, valid)
+            if gates is not None:
+                g = select(greater_or_nan(load_first(gates, i, valid), zeros(x)), g, zeros(x))
+                store_first(masked, i, g, valid)
+            rest = add(rest, g)
+            centred = subtract(load_first(x, i, valid), middle)
+            rest_product = multiply_add(g, centred, rest_product)
+        store_first(parts, to + c, rest, valid)
+        store_first(parts, to + step + c, rest_product, valid)
 
 
 @serial

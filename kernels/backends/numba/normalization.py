@@ -198,7 +198,7 @@ def _backward(grad, values, channels, M, C, together, block, tasks, combine, par
     team = keep_to(tasks)
     _gradient_table(channels, M, C, together, table)
     for task in numba.prange(tasks):
-        gradient_sums_of_block(grad, values, table, M, C, together, block, task, parts)
+        gradient_sums_of_block(grad, values, table, M, C, together, block, task, parts, None, None)
     merge_sums(parts, M, C, together, block, tasks, channels, 3 * C)
     for c in range(C):
         channels[4 * C + c] *= channels[C + c]

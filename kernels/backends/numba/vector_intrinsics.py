@@ -210,6 +210,26 @@ def load_integers(typing: Any, array: Any, index: Any, like: Any) -> Any:
 
 
 @intrinsic
+def load_first_integers(typing: Any, array: Any, index: Any, like: Any, count: Any) -> Any:
+    """``array[index : index + count]`` as int32 in the first lanes, 0 in the others."""
+    vector = VectorType(types.int32, like.lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        vectors = builder.bitcast(pointer, narrow.as_pointer())
+        mask = _first(builder, arguments[3], like.lanes)
+        name = f"llvm.masked.load.v{like.lanes}i{array.dtype.bitwidth}.p0"
+        signature_type = ir.FunctionType(narrow, [vectors.type, ir.IntType(32), mask.type, narrow])
+        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+        zeros = ir.Constant(narrow, None)
+        loaded = builder.call(function, [vectors, ir.IntType(32)(1), mask, zeros])
+        return _resized(builder, loaded, array.dtype, context.get_value_type(vector))
+
+    return vector(array, types.intp, like, types.intp), generate
+
+
+@intrinsic
 def store_integers(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """``array[index : index + lanes] = vector``, an int32 vector, in the array's dtype."""
 
@@ -221,6 +241,27 @@ def store_integers(typing: Any, array: Any, index: Any, vector: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def store_first_integers(typing: Any, array: Any, index: Any, vector: Any, count: Any) -> Any:
+    """``array[index : index + count] = vector[:count]``, int32 lanes in the array's dtype."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        vectors = builder.bitcast(pointer, narrow.as_pointer())
+        resized = _resized(builder, arguments[2], array.dtype, narrow)
+        mask = _first(builder, arguments[3], vector.lanes)
+        name = f"llvm.masked.store.v{vector.lanes}i{array.dtype.bitwidth}.p0"
+        signature_type = ir.FunctionType(
+            ir.VoidType(), [narrow, vectors.type, ir.IntType(32), mask.type]
+        )
+        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+        builder.call(function, [resized, vectors, ir.IntType(32)(1), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), generate
 
 
 def _resized(builder: Any, value: Any, dtype: types.Integer, wanted: Any) -> Any:
@@ -348,6 +389,17 @@ def greater_or_nan(typing: Any, a: Any, b: Any) -> Any:
         return builder.or_(greater, builder.fcmp_unordered("uno", arguments[0], arguments[0]))
 
     return VectorType(types.boolean, a.lanes)(a, b), generate
+
+
+@intrinsic
+def at_least(typing: Any, a: Any, floor: Any) -> Any:
+    """``a``, or ``floor`` in the lanes where a is below it; NaN stays."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        below = builder.fcmp_ordered(">", arguments[1], arguments[0])
+        return builder.select(below, arguments[1], arguments[0])
+
+    return a(a, floor), generate
 
 
 @intrinsic

@@ -62,9 +62,21 @@ def load_integers(array: IntArray, index: int, like: FloatArray) -> Any:
     return array[index : index + len(like)].astype(np.int32)
 
 
+def load_first_integers(array: IntArray, index: int, like: FloatArray, count: int) -> Any:
+    """Return ``array[index : index + count]``, then zeros, as int32."""
+    vector = np.zeros(len(like), np.int32)
+    vector[:count] = array[index : index + count]
+    return vector
+
+
 def store_integers(array: IntArray, index: int, vector: Any) -> None:
     """``array[index : index + lanes] = vector``, in the array's dtype."""
     array[index : index + len(vector)] = vector
+
+
+def store_first_integers(array: IntArray, index: int, vector: Any, count: int) -> None:
+    """``array[index : index + count] = vector[:count]``, in the array's dtype."""
+    array[index : index + count] = vector[:count]
 
 
 def add_integers(a: Any, b: Any) -> Any:
@@ -125,6 +137,11 @@ def multiply_add(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
 def greater_or_nan(a: FloatArray, b: FloatArray) -> Any:
     """Return for each lane whether ``a > b`` or a is NaN."""
     return (a > b) | np.isnan(a)
+
+
+def at_least(a: FloatArray, floor: FloatArray) -> FloatArray:
+    """Return ``a``, or ``floor`` in the lanes where a is below it; NaN stays."""
+    return np.where(floor > a, floor, a)
 
 
 def select(condition: Any, a: Any, b: Any) -> Any:
