@@ -103,7 +103,7 @@ def _maxima_of_row(x, other, table, y, places, n, i, C, height, width, taps, rel
                         at = image + place + taps[tap]
                         value = load_value(x, other, table, at, c, C, valid)
                         best, where = _better(value, taps, tap, best, where)
-            best, where = _finished(x, best, where, place, table, relu)
+            best, where = _finished(best, where, place, table, relu, zeros(x))
             store_valid(y, target + j * C + c, best, valid)
             if len(places):
                 store_first_integers(places, target + j * C + c, where, valid)
@@ -136,12 +136,12 @@ def _maxima_of_pairs(
             best, where = _better(value, taps, tap, best, where)
             value = load_value(x, other, table, image + next_place + taps[tap], next_channel, C, L)
             next_best, next_where = _better(value, taps, tap, next_best, next_where)
-        best, where = _finished(x, best, where, place, table, relu)
+        best, where = _finished(best, where, place, table, relu, zeros(x))
         store(y, at, best)
         if len(places):
             store_integers(places, at, where)
         if both:
-            best, where = _finished(x, next_best, next_where, next_place, table, relu)
+            best, where = _finished(next_best, next_where, next_place, table, relu, zeros(x))
             store(y, at + L, best)
             if len(places):
                 store_integers(places, at + L, where)
@@ -177,12 +177,13 @@ def _better(value, taps, tap, best, where):
 
 
 @inlined
-def _finished(x, best, where, place, table, relu):
+def _finished(best, where, place, table, relu, nothing):
+    # Given an array instead of zeros, Numba counted its references here: 170 µs instead of ...
     if table is None:
         return best, add_integers(where, splat(best, np.int32(place)))
     if relu:
-        is_open = greater_or_nan(best, zeros(x))
-        best = select(is_open, best, zeros(x))
+        is_open = greater_or_nan(best, nothing)
+        best = select(is_open, best, nothing)
         where = select(is_open, where, splat(best, np.int32(NOWHERE)))
     return best, where
 

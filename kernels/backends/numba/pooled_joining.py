@@ -70,35 +70,44 @@ def _sum_bands(grad, position, x, mean, C, bands, rows, tasks, height, width, ta
 @serial
 def _sum_row(grad, position, x, mean, n, i, C, height, width, taps, parts, band):
     """Add a row of windows to the sums of its band."""
-    H, W, OW, stride, before = height[0], width[0], width[5], width[2], width[4]
+    KH, W, KW, OW = height[1], width[0], width[1], width[5]
     top = i * height[2] - height[4]
     p, p_end = taps_inside(top, height)
     begin, end = windows_inside(width)
-    pooled, image = (n * height[5] + i) * OW, n * H * W + top * W
-    for c in range(0, C, lanes(x)):
-        valid = min(lanes(x), C - c)
-        centre = load_valid(mean, c, valid)
-        total = load_valid(parts, 2 * band * C + c, valid)
-        product = load_valid(parts, (2 * band + 1) * C + c, valid)
-        for j in range(OW):
-            left = j * stride - before
-            q, q_end = 0, width[1]
-            if j < begin or j >= end:
-                q, q_end = taps_inside(left, width)
-            at = (pooled + j) * C + c
-            where = _positions(position, at, x, valid)
-            nowhere = equal(where, splat(where, np.int32(NOWHERE)))
-            g = select(nowhere, zeros(x), load_valid(grad, at, valid))
+    for j in range(OW):
+        left = j * width[2] - width[4]
+        q, q_end = 0, KW
+        if j < begin or j >= end:
+            q, q_end = taps_inside(left, width)
+        inside = p_end - p == KH and q_end - q == KW
+        window = (n * height[0] + top) * W + left
+        pooled = ((n * height[5] + i) * OW + j) * C
+        for c in range(0, C, lanes(x)):
+            valid = min(lanes(x), C - c)
+            centre = load_valid(mean, c, valid)
+            where = _positions(position, pooled + c, x, valid)
             winner = centre
-            for row in range(p, p_end):
-                for tap in range(row * width[1] + q, row * width[1] + q_end):
-                    here = equal(where, splat(where, np.int32(tap)))
-                    value = load_valid(x, (image + left + taps[tap]) * C + c, valid)
-                    winner = select(here, value, winner)
-            total = add(total, g)
+            if inside:
+                for tap in range(KH * KW):
+                    value = load_valid(x, (window + taps[tap]) * C + c, valid)
+                    winner = _if_here(where, tap, value, winner)
+            else:
+                for row in range(p, p_end):
+                    for tap in range(row * KW + q, row * KW + q_end):
+                        value = load_valid(x, (window + taps[tap]) * C + c, valid)
+                        winner = _if_here(where, tap, value, winner)
+            nowhere = equal(where, splat(where, np.int32(NOWHERE)))
+            g = select(nowhere, zeros(x), load_valid(grad, pooled + c, valid))
+            to = 2 * band * C + c
+            store_valid(parts, to, add(load_valid(parts, to, valid), g), valid)
+            product = load_valid(parts, to + C, valid)
             product = multiply_add(g, subtract(winner, centre), product)
-        store_valid(parts, 2 * band * C + c, total, valid)
-        store_valid(parts, (2 * band + 1) * C + c, product, valid)
+            store_valid(parts, to + C, product, valid)
+
+
+@inlined
+def _if_here(where, tap, value, winner):
+    return select(equal(where, splat(where, np.int32(tap))), value, winner)
 
 
 @inlined

@@ -40,6 +40,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         store_first_integers,
         store_integers,
         subtract,
+        turn_square,
         zeros,
         zeros_bundle,
     )
@@ -72,6 +73,7 @@ else:
         store_first_integers,
         store_integers,
         subtract,
+        turn_square,
         zeros,
         zeros_bundle,
     )
@@ -104,6 +106,7 @@ __all__ = [
     "store_first_integers",
     "store_integers",
     "subtract",
+    "turn_square",
     "zeros",
     "zeros_bundle",
 ]

@@ -450,3 +450,48 @@ def repeat(typing: Any, value: Any, count: Any) -> Any:
         return context.make_tuple(builder, result, [arguments[0]] * count.literal_value)
 
     return result(value, count), generate
+
+
+@intrinsic
+def turn_square(
+    typing: Any, source: Any, at: Any, step: Any, target: Any, to: Any, target_step: Any
+) -> Any:
+    """``target[to + i·target_step + j] = source[at + j·step + i]`` for i and j below ``lanes``."""
+    vector = _full(source)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of_source, start, stride, of_target, to_start, to_stride = arguments
+        pointer_type = context.get_value_type(vector).as_pointer()
+
+        def row(array_type: Any, array: Any, first: Any, distance: Any, number: int) -> Any:
+            index = builder.add(first, builder.mul(distance, distance.type(number)))
+            place = _pointer(context, builder, array_type, array, index)
+            return builder.bitcast(place, pointer_type)
+
+        rows = [
+            builder.load(row(source, of_source, start, stride, i), align=_align(vector))
+            for i in range(vector.lanes)
+        ]
+        for i, value in enumerate(_transposed(builder, rows)):
+            builder.store(
+                value, row(target, of_target, to_start, to_stride, i), align=_align(vector)
+            )
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(source, index, index, target, index, index), generate
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Turn a square of vectors over, swapping larger and larger blocks across the diagonal."""
+    count, step = len(rows), 1
+    while step < count:
+        low = [count + lane - step if lane & step else lane for lane in range(count)]
+        high = [count + lane if lane & step else lane + step for lane in range(count)]
+        for i in (i for i in range(count) if not i & step):
+            pair = rows[i], rows[i + step]
+            for at, lanes_of_pair in ((i, low), (i + step, high)):
+                mask = ir.Constant(ir.VectorType(ir.IntType(32), count), lanes_of_pair)
+                rows[at] = builder.shuffle_vector(*pair, mask)
+        step *= 2
+    return rows

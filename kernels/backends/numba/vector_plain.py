@@ -157,3 +157,12 @@ def replaced(items: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
 def repeat(value: Any, count: int) -> tuple[Any, ...]:
     """Return ``(value,) * count``."""
     return (value,) * count
+
+
+def turn_square(
+    source: FloatArray, at: int, step: int, target: FloatArray, to: int, target_step: int
+) -> None:
+    """``target[to + i·target_step + j] = source[at + j·step + i]`` for i and j below ``lanes``."""
+    for i in range(lanes(source)):
+        for j in range(lanes(source)):
+            target[to + i * target_step + j] = source[at + j * step + i]
