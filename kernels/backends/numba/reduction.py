@@ -8,6 +8,7 @@ threads, nor do the bits.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -51,9 +52,13 @@ class Rows(NamedTuple):
 
 
 def rows_of(values: FloatArray, C: int) -> Rows:
-    """Divide flat channels-last values."""
-    M = values.size // C
-    together = _rows_together(C, REGISTER_BYTES // values.itemsize)
+    """Divide channels-last values."""
+    return _divided(values.size // C, C, values.itemsize)
+
+
+@functools.lru_cache(maxsize=256)
+def _divided(M: int, C: int, itemsize: int) -> Rows:
+    together = _rows_together(C, REGISTER_BYTES // itemsize)
     whole = M // together
     block = min(MOST_ROWS, max(LEAST_ROWS, BLOCK_ELEMENTS // (together * C)))
     blocks = -(-whole // block)
