@@ -41,10 +41,8 @@ def flat_input(array: NDArray[Any]) -> NDArray[Any]:
     All inputs then have one Numba type. Read-only, strided and writeable arrays would each make
     Numba compile every driver anew.
     """
-    if _in_planes(array):
-        flat = _turned(array)
-    else:
-        flat = _channels_last(array).reshape(-1)  # a view of its own, or a copy
+    # either a copy or a view of its own
+    flat = _turned(array) if _in_planes(array) else _channels_last(array).reshape(-1)
     if not flat.flags.c_contiguous:
         flat = flat.copy()
     flat.setflags(write=False)
