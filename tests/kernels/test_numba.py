@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import axes, cache, micro_kernel
+from kernels.backends.numba import axes, cache, maxima, micro_kernel
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.vector import pointer
 from kernels.geometry import Axis, output_size
@@ -186,6 +186,24 @@ def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
     finally:
         monkeypatch.undo()
         cache.cache_folder.cache_clear()
+
+
+@pytest.mark.compiled
+def test_inner_loops_neither_count_references_nor_spill():
+    """An array passed on in one branch only has its references counted, by atomic operations."""
+    taps = np.tile(np.arange(4), 2)
+    x, y, places = np.ones(512, "float32"), np.ones(512, "float32"), np.ones(512, np.uint8)
+    for array in (x, taps):
+        array.flags.writeable = False
+    arguments = (x, None, x, y, places, 0, 0, 0, 0, 2, 32, 2, taps, True)
+    maxima._maxima_of_pairs(*arguments)
+    for assembly in maxima._maxima_of_pairs.inspect_asm().values():
+        code = assembly[: assembly.index("cpython")]
+        assert "NRT_" not in code
+        if REGISTER_BYTES == 64:
+            comparisons = [line for line in code.splitlines() if "\tvcmp" in line]
+            assert comparisons
+            assert all("zmm" in line and "(%rsp)" not in line for line in comparisons)
 
 
 def test_without_jit_the_plain_twins_give_the_same_numbers():

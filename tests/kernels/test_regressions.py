@@ -169,3 +169,18 @@ def test_the_oracle_does_not_drift():
     assert found.grad_bias[0] == trained.grad_bias[0] == 136.8
     assert trained.grad_weight[0] == pytest.approx(13.68, rel=3e-16)
     assert mean[0] == 0.1
+
+
+@pytest.mark.usefixtures("fast_backend")
+@pytest.mark.parametrize("C", [16, 17])
+@pytest.mark.parametrize("H", [8, 9])
+def test_gradients_of_maxima_from_anywhere(C, H):
+    """Windows of 2 × 2 side by side in the first image; in others, places outside and twice."""
+    (x, grad_y) = random(0, "float32", (4, C, H, H), (4, C, 4, 4))
+    indices = np.array(kernels.max_pool2d(x, 2).indices)
+    indices[1, C - 1, 3, 3] = 0
+    indices[2, 0] = H * H - 1
+    indices[3] = np.random.default_rng(0).integers(0, H * H, indices[3].shape)
+    got = kernels.max_pool2d_backward(grad_y, indices, x.shape)
+    wanted = kernels.max_pool2d_backward(grad_y, indices, x.shape, backend="naive")
+    np.testing.assert_allclose(got, wanted, atol=1e-5)

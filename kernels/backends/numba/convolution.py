@@ -10,8 +10,8 @@ from kernels.backends.contract import FloatArray
 from kernels.backends.numba import threads
 from kernels.backends.numba.accumulating import accumulate, prepare_accumulate
 from kernels.backends.numba.gathering import gather, prepare_gather
-from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.memory import FlatOutput, flat_input, read_only
+from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.packing import pack, prepare_pack, prepare_unpack, unpack
 from kernels.backends.numba.plan import (
     Plan,
@@ -23,6 +23,7 @@ from kernels.backends.numba.plan import (
 from kernels.backends.numba.reduction import channel_sums
 from kernels.backends.numba.workspace import borrowed
 from kernels.geometry import ConvGeometry
+
 
 def conv2d(
     x: FloatArray,

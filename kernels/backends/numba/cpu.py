@@ -19,5 +19,8 @@ def _register_bytes(features: list[str]) -> int:
 REGISTER_BYTES = _register_bytes(codegen_target()[2].split(","))
 """Width of a vector register."""
 
+BUNDLE = 4
+"""Registers of a bundle: with four sums side by side an addition need not wait for the last."""
+
 FUSED_MULTIPLY_ADD = REGISTER_BYTES > 16 or codegen_target()[0].startswith("aarch64")
 """Whether one instruction multiplies and adds; where none does, ``llvm.fma`` is a library call."""

@@ -8,8 +8,8 @@ import numpy as np
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.jit import parallel
 from kernels.backends.numba.memory import flat_input
-from kernels.backends.numba.table_kernel import multiply_accumulate
 from kernels.backends.numba.reduction import channel_sums
+from kernels.backends.numba.table_kernel import multiply_accumulate
 
 BLOCK_ROWS = 32
 BLOCK_COLUMNS = 128

@@ -40,9 +40,7 @@ def convolve_direct(
 
 
 @serial
-def _run_phase(
-    target, c, V, last, work, a, weights, b, start, phase, panel, blocks, segments
-):
+def _run_phase(target, c, V, last, work, a, weights, b, start, phase, panel, blocks, segments):
     """Do the pixels of one phase: rows that follow one another in memory go as one."""
     rows = phase.rows_last if last else phase.rows
     columns = phase.columns

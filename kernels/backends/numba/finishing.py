@@ -50,9 +50,7 @@ def collect_moments(target, first, pixels, C, c_from, c_to, slots, slot, work, i
 
 
 @serial
-def finish_gradient(
-    target, first, pixels, C, c_from, c_to, call, slots, slot, work, inner
-):
+def finish_gradient(target, first, pixels, C, c_from, c_to, call, slots, slot, work, inner):
     """Add a skip's gradient, mask by the ReLU of what was read, and sum for its batch-norm.
 
     ``slots[slot:]`` gets each channel's Σ g and Σ g·(x − mean), C apart.

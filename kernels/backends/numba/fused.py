@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.backends.composition import Composition
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba import activation, convolution, memory, normalization, pooling
 from kernels.backends.numba.convolution import by_input, by_output, run_accumulate, run_gather
+from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
     NO_SLOTS,
@@ -20,10 +19,7 @@ from kernels.backends.numba.plan import Plan, backward_plan, forward_plan, lanes
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 
-_composition = Composition(memory, convolution, pooling, normalization, activation)
-
-join_forward = _composition.join_forward
-join_backward = _composition.join_backward
+__all__ = ["conv_backward", "conv_forward", "join_backward", "join_forward"]
 
 
 def conv_forward(

@@ -37,7 +37,7 @@ from kernels.backends.numba.calls import (
 )
 from kernels.backends.numba.direct import convolve_direct
 from kernels.backends.numba.finishing import collect_moments, finish_gradient
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.jit import parallel
 from kernels.backends.numba.loading import load_band
 from kernels.backends.numba.micro_kernel import prepare
 from kernels.backends.numba.standalone import Standalone

@@ -39,6 +39,7 @@ from kernels.backends.numba.vector import (
     zeros,
 )
 
+
 @serial
 def load_band(scratch, place, step, image, band, load, shape):
     """Load the source rows of a task's band of one image, ``step`` elements to a pixel.
@@ -123,9 +124,7 @@ def pull_pixels(scratch, to, step, load, begin, pixels, C):
 
 
 @serial
-def unpool(
-    scratch, place, step, width, image, top, rows, first, columns, load, C
-):
+def unpool(scratch, place, step, width, image, top, rows, first, columns, load, C):
     """Add each pooled gradient, times a, at the pixel that its window took.
 
     ``scratch[place]`` is pixel (``top``, ``first``); it has ``rows`` × ``columns`` pixels.

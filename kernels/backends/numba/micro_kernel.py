@@ -118,7 +118,7 @@ def multiply_panel(
     """
     steps = c_step, base_step, a_step, a_k, b_place, b_k, first, last
     width = lanes(c)
-    if V > width:
+    if width < V:
         _wide(c, base, a, b, segments, M, c_place, base_place, a_place, V - width, steps)
     else:
         _narrow(c, base, a, b, segments, M, c_place, base_place, a_place, V, steps)

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.jit import keep_to, parallel, restore, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
-from kernels.backends.numba.reduction import block_rows
+from kernels.backends.numba.moments import (
+    gradient_sums_of_block,
+    merge_moments,
+    merge_sums,
+    moments_of_block,
+)
+from kernels.backends.numba.reduction import Rows, block_size, block_start, rows_of
 from kernels.backends.numba.vector import (
-    add,
+    bundle_lanes,
     lanes,
+    load_bundle,
     load_first,
-    multiply,
     multiply_add,
-    splat,
+    store,
     store_first,
     subtract,
-    zeros,
 )
-
-Float64 = NDArray[np.float64]
 
 
 def batch_norm(
@@ -39,12 +44,10 @@ def batch_norm(
 
     What the mean loses when it is rounded to its dtype goes into the shift.
     """
-    values = flat_input(x)
-    mu, var = _statistics(values, len(weight))
-    mean[...] = mu
-    rstd[...] = _rstd(var, eps)
-    scale = weight * _rstd(var, eps)
-    _normalize(values, mean, scale, bias - scale * (mu - mean), out)
+    channels = np.empty((4, len(weight)))
+    channels[2], channels[3] = weight, bias
+    _normalize(x, channels, eps, True, out)
+    mean[...], rstd[...] = channels[0], channels[1]
 
 
 def batch_norm_backward(
@@ -59,14 +62,16 @@ def batch_norm_backward(
     grad_bias: FloatArray,
 ) -> None:
     """``grad_x = a · grad_y + b · (x - mean) + c`` with three numbers for each channel."""
-    grad, values = flat_input(grad_y), flat_input(x)
-    sums, products = _gradient_sums(grad, values, mean)
-    M = x.size // len(weight)
-    r = rstd.astype(np.float64)
-    a = weight * r
-    coefficients = (a, -a * products * r * r / M, -a * sums / M)
-    _combine(grad, values, mean, coefficients, grad_x)
-    grad_weight[...], grad_bias[...] = products * r, sums
+    channels = np.empty((5, len(weight)))
+    channels[0], channels[1], channels[2] = mean, rstd, weight
+    values = flat_input(x)
+    rows = rows_of(values, len(weight))
+    parts, table = _scratch(rows, 2, 4, values.dtype)
+    with FlatOutput(grad_x) as gradient:
+        _backward(
+            flat_input(grad_y), values, channels.reshape(-1), *rows, True, parts, table, gradient
+        )
+    grad_bias[...], grad_weight[...] = channels[3], channels[4]
 
 
 def batch_norm_inference(
@@ -80,8 +85,10 @@ def batch_norm_inference(
     out: FloatArray,
 ) -> None:
     """Centre, scale and shift."""
-    scale = weight * _rstd(running_var, eps)
-    _normalize(flat_input(x), running_mean, scale, bias, out)
+    channels = np.empty((4, len(weight)))
+    channels[0], channels[1] = running_mean, _rstd(running_var, eps)
+    channels[2], channels[3] = weight, bias
+    _normalize(x, channels, eps, False, out)
 
 
 def batch_norm_inference_backward(
@@ -97,162 +104,144 @@ def batch_norm_inference_backward(
     grad_bias: FloatArray,
 ) -> None:
     """Scale; the statistics are constants."""
-    grad, values = flat_input(grad_y), flat_input(x)
-    sums, products = _gradient_sums(grad, values, running_mean)
-    rstd = _rstd(running_var, eps)
-    nothing = np.zeros_like(rstd)
-    _normalize(grad, nothing, weight * rstd, nothing, grad_x)  # x has no part in it, NaN or not
-    grad_weight[...], grad_bias[...] = products * rstd, sums
+    channels = np.empty((5, len(weight)))
+    channels[0], channels[1], channels[2] = running_mean, _rstd(running_var, eps), weight
+    values = flat_input(x)
+    rows = rows_of(values, len(weight))
+    parts, table = _scratch(rows, 2, 4, values.dtype)
+    _backward(flat_input(grad_y), values, channels.reshape(-1), *rows, False, parts, table, table)
+    grad_bias[...], grad_weight[...] = channels[3], channels[4]
+    channels[0] = channels[3] = 0.0  # x has no part in the gradient, NaN or not
+    _normalize(grad_y, channels[:4], eps, False, grad_x)
 
 
-def _rstd(var: FloatArray, eps: float) -> Float64:
+def _rstd(var: FloatArray, eps: float) -> NDArray[np.float64]:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 1.0 / np.sqrt(var.astype(np.float64) + eps)
-
-
-def _statistics(values: FloatArray, C: int) -> tuple[Float64, Float64]:
-    """Return mean and biased variance of each channel.
-
-    A block takes its mean, then centres its values on that: Σ d corrects the mean, Σ d² is not
-    spoilt by cancellation. Blocks are merged by equation 2.1 of Chan, Golub & LeVeque, "Algorithms
-    for computing the sample variance" (1983), in float64.
-    """
-    M = values.size // C
-    rows = block_rows(C)
-    starts = np.arange(0, M, rows)
-    parts = np.empty((3, len(starts), C), values.dtype)
-    _block_statistics(values, M, C, rows, *parts.reshape(3, -1))
-    centres, sums, squares = parts.astype(np.float64)
-    counts = np.minimum(rows, M - starts)[:, None]
-    means = centres + sums / counts
-    mean = (counts * means).sum(axis=0) / M
-    squares += counts * (np.square(means - mean) - np.square(means - centres))
-    return mean, np.maximum(squares.sum(axis=0) / M, 0.0)
-
-
-def _gradient_sums(
-    grad: FloatArray, values: FloatArray, mean: FloatArray
-) -> tuple[Float64, Float64]:
-    """Return ``Σ grad`` and ``Σ grad · (x - mean)`` of each channel."""
-    C = len(mean)
-    M = values.size // C
-    rows = block_rows(C)
-    parts = np.empty((2, -(-M // rows), C), values.dtype)
-    _block_gradient_sums(grad, values, flat_input(mean), M, C, rows, *parts.reshape(2, -1))
-    sums, products = parts.sum(axis=1, dtype=np.float64)
-    return sums, products
+        return 1.0 / np.sqrt(np.add(var, eps, dtype=np.float64))
 
 
 def _normalize(
-    values: FloatArray, mean: FloatArray, scale: FloatArray, shift: FloatArray, out: FloatArray
+    x: FloatArray, channels: NDArray[np.float64], eps: float, training: bool, out: FloatArray
 ) -> None:
-    """Write ``scale · (x - mean) + shift``: the centred form, which is right for large means."""
-    parameters = np.stack([mean, scale, shift]).astype(values.dtype)
-    C = len(mean)
-    M = values.size // C
+    """Write ``weight · rstd · (x - mean) + bias``, the centred form, right for large means.
+
+    ``channels`` are mean, rstd, weight and bias; the first two are results in training.
+    """
+    values = flat_input(x)
+    rows = rows_of(values, channels.shape[1])
+    parts, table = _scratch(rows, 3, 3, values.dtype)
     with FlatOutput(out) as y:
-        _normalize_blocks(values, flat_input(parameters.reshape(-1)), M, C, block_rows(C), y)
+        _forward(values, channels.reshape(-1), eps, *rows, training, parts, table, y)
 
 
-def _combine(
-    grad: FloatArray,
-    values: FloatArray,
-    mean: FloatArray,
-    coefficients: tuple[FloatArray, FloatArray, FloatArray],
-    out: FloatArray,
-) -> None:
-    """Write ``a · grad + b · (x - mean) + c``."""
-    parameters = np.stack([mean, *coefficients]).astype(values.dtype)
-    C = len(mean)
-    M = values.size // C
-    rows = block_rows(C)
-    with FlatOutput(out) as grad_x:
-        _combine_blocks(grad, values, flat_input(parameters.reshape(-1)), M, C, rows, grad_x)
+def _scratch(
+    rows: Rows, sums: int, parameters: int, dtype: np.dtype[Any]
+) -> tuple[FloatArray, FloatArray]:
+    """Return room for each block's sums, and for wide rows of parameters."""
+    width = rows.together * rows.C
+    return np.empty(rows.tasks * sums * width, dtype), np.empty(parameters * width, dtype)
 
 
 @parallel
-def _block_statistics(values, M, C, rows, centres, sums, squares):
-    for block in numba.prange(-(-M // rows)):
-        first, count = block * rows, min(rows, M - block * rows)
-        _statistics_of_block(values, first, count, C, centres, sums, squares, block * C)
+def _forward(values, channels, eps, M, C, together, block, tasks, training, parts, table, out):
+    team = keep_to(tasks)
+    if training:
+        for task in numba.prange(tasks):
+            moments_of_block(values, M, C, together, block, task, parts)
+        merge_moments(parts, M, C, together, block, tasks, channels)
+        for c in range(C, 2 * C):
+            channels[c] = 1.0 / np.sqrt(channels[c] + eps)
+    _affine_table(channels, C, together, table)
+    for task in numba.prange(tasks):
+        _normalize_block(values, table, M, C, together, block, task, out)
+    restore(team)
 
 
 @serial
-def _statistics_of_block(values, first, count, C, centres, sums, squares, place):
-    for c in range(0, C, lanes(values)):
-        valid = min(lanes(values), C - c)
-        total = zeros(values)
-        for row in range(first, first + count):
-            total = add(total, load_first(values, row * C + c, valid))
-        centre = multiply(total, splat(total, values.dtype.type(1 / count)))
-        total, square = zeros(values), zeros(values)
-        for row in range(first, first + count):
-            centred = subtract(load_first(values, row * C + c, valid), centre)
-            total = add(total, centred)
-            square = multiply_add(centred, centred, square)
-        store_first(centres, place + c, centre, valid)
-        store_first(sums, place + c, total, valid)
-        store_first(squares, place + c, square, valid)
+def _affine_table(channels, C, together, table):
+    """Write wide rows of mean, scale and shift; the mean's rounding error goes into the shift."""
+    step = together * C
+    for place in range(step):
+        c = place % C
+        mean, scale = channels[c], channels[2 * C + c] * channels[C + c]
+        table[place] = mean
+        table[step + place] = scale
+        table[2 * step + place] = channels[3 * C + c] - scale * (mean - table[place])
+
+
+@serial
+def _normalize_block(values, table, M, C, together, block, task, out):
+    first = block_start(task, M, together, block) * C
+    count, replicas = block_size(task, M, together, block)
+    width, step = replicas * C, together * C
+    end = first + count * width
+    whole = width - width % bundle_lanes(values)
+    for c in range(0, whole, bundle_lanes(values)):
+        mean = load_bundle(table, c)
+        scale = load_bundle(table, step + c)
+        shift = load_bundle(table, 2 * step + c)
+        for i in range(first + c, end, width):
+            centred = subtract(load_bundle(values, i), mean)
+            store(out, i, multiply_add(scale, centred, shift))
+    for c in range(whole, width, lanes(values)):
+        valid = min(lanes(values), width - c)
+        mean = load_first(table, c, valid)
+        scale = load_first(table, step + c, valid)
+        shift = load_first(table, 2 * step + c, valid)
+        for i in range(first + c, end, width):
+            centred = subtract(load_first(values, i, valid), mean)
+            store_first(out, i, multiply_add(scale, centred, shift), valid)
 
 
 @parallel
-def _normalize_blocks(values, parameters, M, C, rows, out):
-    for block in numba.prange(-(-M // rows)):
-        first = block * rows
-        _normalize_block(values, parameters, first, min(rows, M - first), C, out)
+def _backward(grad, values, channels, M, C, together, block, tasks, combine, parts, table, out):
+    team = keep_to(tasks)
+    _gradient_table(channels, M, C, together, table)
+    for task in numba.prange(tasks):
+        gradient_sums_of_block(grad, values, table, M, C, together, block, task, parts, None, None)
+    merge_sums(parts, M, C, together, block, tasks, channels, 3 * C)
+    for c in range(C):
+        channels[4 * C + c] *= channels[C + c]
+    if combine:
+        _gradient_table(channels, M, C, together, table)
+        for task in numba.prange(tasks):
+            _combine_block(grad, values, table, M, C, together, block, task, out)
+    restore(team)
 
 
 @serial
-def _normalize_block(values, parameters, first, count, C, out):
-    for c in range(0, C, lanes(values)):
-        valid = min(lanes(values), C - c)
-        mean = load_first(parameters, c, valid)
-        scale = load_first(parameters, C + c, valid)
-        shift = load_first(parameters, 2 * C + c, valid)
-        for row in range(first, first + count):
-            centred = subtract(load_first(values, row * C + c, valid), mean)
-            store_first(out, row * C + c, multiply_add(scale, centred, shift), valid)
-
-
-@parallel
-def _block_gradient_sums(grad, values, mean, M, C, rows, sums, products):
-    for block in numba.prange(-(-M // rows)):
-        first, count = block * rows, min(rows, M - block * rows)
-        _gradient_sums_of_block(grad, values, mean, first, count, C, sums, products, block * C)
+def _gradient_table(channels, M, C, together, table):
+    """Write wide rows of mean, a, b and c, given mean, rstd, weight, grad_bias, grad_weight."""
+    step = together * C
+    for place in range(step):
+        c = place % C
+        rstd, a = channels[C + c], channels[2 * C + c] * channels[C + c]
+        table[place] = channels[c]
+        table[step + place] = a
+        table[2 * step + place] = -a * channels[4 * C + c] * rstd / M
+        table[3 * step + place] = -a * channels[3 * C + c] / M
 
 
 @serial
-def _gradient_sums_of_block(grad, values, mean, first, count, C, sums, products, place):
-    for c in range(0, C, lanes(values)):
-        valid = min(lanes(values), C - c)
-        centre = load_first(mean, c, valid)
-        total, product = zeros(values), zeros(values)
-        for row in range(first, first + count):
-            g = load_first(grad, row * C + c, valid)
-            centred = subtract(load_first(values, row * C + c, valid), centre)
-            total = add(total, g)
-            product = multiply_add(g, centred, product)
-        store_first(sums, place + c, total, valid)
-        store_first(products, place + c, product, valid)
-
-
-@parallel
-def _combine_blocks(grad, values, parameters, M, C, rows, out):
-    for block in numba.prange(-(-M // rows)):
-        first = block * rows
-        _combine_block(grad, values, parameters, first, min(rows, M - first), C, out)
-
-
-@serial
-def _combine_block(grad, values, parameters, first, count, C, out):
-    for c in range(0, C, lanes(values)):
-        valid = min(lanes(values), C - c)
-        mean = load_first(parameters, c, valid)
-        a = load_first(parameters, C + c, valid)
-        b = load_first(parameters, 2 * C + c, valid)
-        constant = load_first(parameters, 3 * C + c, valid)
-        for row in range(first, first + count):
-            centred = subtract(load_first(values, row * C + c, valid), mean)
-            g = load_first(grad, row * C + c, valid)
-            result = multiply_add(a, g, multiply_add(b, centred, constant))
-            store_first(out, row * C + c, result, valid)
+def _combine_block(grad, values, table, M, C, together, block, task, out):
+    first = block_start(task, M, together, block) * C
+    count, replicas = block_size(task, M, together, block)
+    width, step = replicas * C, together * C
+    end = first + count * width
+    whole = width - width % bundle_lanes(values)
+    for c in range(0, whole, bundle_lanes(values)):
+        mean, a = load_bundle(table, c), load_bundle(table, step + c)
+        b, constant = load_bundle(table, 2 * step + c), load_bundle(table, 3 * step + c)
+        for i in range(first + c, end, width):
+            centred = subtract(load_bundle(values, i), mean)
+            rest = multiply_add(b, centred, constant)
+            store(out, i, multiply_add(a, load_bundle(grad, i), rest))
+    for c in range(whole, width, lanes(values)):
+        valid = min(lanes(values), width - c)
+        mean, a = load_first(table, c, valid), load_first(table, step + c, valid)
+        b = load_first(table, 2 * step + c, valid)
+        constant = load_first(table, 3 * step + c, valid)
+        for i in range(first + c, end, width):
+            centred = subtract(load_first(values, i, valid), mean)
+            rest = multiply_add(b, centred, constant)
+            store_first(out, i, multiply_add(a, load_first(grad, i, valid), rest), valid)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.plan_tables import POOL, records
 from kernels.backends.numba.memory import flat_input
+from kernels.backends.numba.plan_tables import POOL, records
 from kernels.geometry import PoolGeometry
 from kernels.lazy import Pull, Read
 

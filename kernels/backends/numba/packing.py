@@ -56,9 +56,7 @@ def pack(weight, plain, packed, taps, step_source, step_target, shape):
         )  # fmt: skip
 
 
-def pack_panel(
-    plain, packed, weight, taps, count, step_source, step_target, size, index, where
-):
+def pack_panel(plain, packed, weight, taps, count, step_source, step_target, size, index, where):
     """Turn one panel round, some channels at a time: what is read and written stays in L1."""
     s = shape_at(where, 0)
     group, panel = index // s.panels, index % s.panels

@@ -23,8 +23,8 @@ from kernels.backends.numba import winograd_cost
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
-from kernels.backends.numba.plan_tables import BLOCK, PHASE, SHAPE, records
 from kernels.backends.numba.packing import PACK_CHANNELS
+from kernels.backends.numba.plan_tables import BLOCK, PHASE, SHAPE, records
 from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 from kernels.geometry import ConvGeometry
 
@@ -52,6 +52,7 @@ PARTIAL_BYTES = 16 * 2**20
 
 SUMS_BYTES = 640 * 1024
 """What the sums of one of them may take; of wider ones a task does some of the target channels."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -261,7 +262,9 @@ def _plan(
         shape[0], rows, columns, groups, geometry.width.kernel
     )
     if winograd:
-        longest = max(source_channels, values["chunk"] * values["tiles_down"] * values["tiles_across"])
+        longest = max(
+            source_channels, values["chunk"] * values["tiles_down"] * values["tiles_across"]
+        )
         segments = _lengths(longest)
     return Plan(records(shape), phases, blocks, segments, taps, phase_taps)
 

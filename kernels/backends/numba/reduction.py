@@ -1,51 +1,128 @@
-"""Work on (M, C) rows, a row per value of a channel, in blocks fixed by the shape.
+"""Rows of channels: (M, C) values in memory, worked on in blocks fixed by the shape.
 
-Sums are taken in blocks, each short enough for its dtype, and the blocks' results are added in
-float64. Which rows a block holds does not depend on the number of threads, nor do the bits.
+Few channels do not fill a vector, so several rows together count as one wide row, in which each
+channel comes more than once. Sums are taken in blocks, each short enough for its dtype, and the
+blocks' results are added in float64. Which rows a block holds does not depend on the number of
+threads, nor do the bits.
 """
 
 from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import parallel, serial
-from kernels.backends.numba.vector import add, lanes, load_first, store_first, zeros
+from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
+from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.vector import (
+    add,
+    bundle_lanes,
+    lanes,
+    load_bundle,
+    load_first,
+    store,
+    store_first,
+    zeros,
+    zeros_bundle,
+)
 
-BLOCK_ELEMENTS = 65536
-"""256 KiB of float32: read twice, it comes from the L2 cache the second time."""
+BLOCK_ELEMENTS = 32768
+"""128 KiB of float32: two blocks read and one written stay in the L2 cache."""
 
-LEAST_ROWS, MOST_ROWS = 16, 512
-"""Limits to a block's rows; the upper one keeps float32 sums within the tolerance."""
+LEAST_ROWS, MOST_ROWS = 32, 512
+"""Limits to a block's wide rows; the upper one keeps float32 sums within the tolerance."""
 
 
-def block_rows(C: int) -> int:
-    """Rows of a block."""
-    return min(MOST_ROWS, max(LEAST_ROWS, BLOCK_ELEMENTS // C))
+class Rows(NamedTuple):
+    """How (M, C) values are divided: the integers that jitted code takes."""
+
+    M: int
+    C: int
+    together: int
+    """Rows in a wide row."""
+    block: int
+    """Wide rows in a block."""
+    tasks: int
+    """Blocks; rows that fill no wide row are one of their own, the last."""
+
+
+def rows_of(values: FloatArray, C: int) -> Rows:
+    """Divide channels-last values."""
+    return _divided(values.size // C, C, values.itemsize)
+
+
+@functools.lru_cache(maxsize=256)
+def _divided(M: int, C: int, itemsize: int) -> Rows:
+    together = _rows_together(C, REGISTER_BYTES // itemsize)
+    whole = M // together
+    block = min(MOST_ROWS, max(LEAST_ROWS, BLOCK_ELEMENTS // (together * C)))
+    blocks = -(-whole // block)
+    if blocks > 1:  # an even number of equal blocks
+        block = -(-whole // (blocks + blocks % 2))
+    blocks = -(-whole // block)
+    return Rows(M, C, together, block, blocks + (whole * together < M))
+
+
+def _rows_together(C: int, lanes: int) -> int:
+    """Rows that fill whole bundles, or whole vectors where that would take too many."""
+    bundle = BUNDLE * lanes
+    if 4 * bundle <= C:
+        return 1
+    unit = bundle if bundle >= C else lanes
+    return unit // math.gcd(C, unit)
 
 
 def channel_sums(values: FloatArray, C: int) -> NDArray[np.float64]:
     """Sum flat channels-last values over everything but their ``C`` channels."""
-    M = values.size // C
-    rows = block_rows(C)
-    sums = np.empty((-(-M // rows), C), values.dtype)
-    _block_sums(values, M, C, rows, sums.reshape(-1))
+    rows = rows_of(values, C)
+    sums = np.zeros((rows.tasks * rows.together, C), values.dtype)
+    _block_sums(values, *rows, sums.reshape(-1))
     return sums.sum(axis=0, dtype=np.float64)
 
 
-@parallel
-def _block_sums(values, M, C, rows, sums):
-    for block in numba.prange(-(-M // rows)):
-        _sum_block(values, block * rows, min(rows, M - block * rows), C, sums, block * C)
+@serial
+def block_start(task, M, together, block):
+    """First row of a block."""
+    return min(task * block, M // together) * together
 
 
 @serial
-def _sum_block(values, first, count, C, sums, place):
-    for c in range(0, C, lanes(values)):
-        valid = min(lanes(values), C - c)
-        total = zeros(values)
-        for row in range(first, first + count):
-            total = add(total, load_first(values, row * C + c, valid))
-        store_first(sums, place + c, total, valid)
+def block_size(task, M, together, block):
+    """Wide rows of a block, and the rows in each."""
+    left = M // together - task * block
+    if left > 0:
+        return min(block, left), together
+    return 1, M % together
+
+
+@parallel
+def _block_sums(values, M, C, together, block, tasks, sums):
+    team = keep_to(tasks)
+    for task in numba.prange(tasks):
+        _sum_block(values, M, C, together, block, task, sums)
+    restore(team)
+
+
+@serial
+def _sum_block(values, M, C, together, block, task, sums):
+    first = block_start(task, M, together, block) * C
+    count, replicas = block_size(task, M, together, block)
+    width = replicas * C
+    end, to = first + count * width, task * together * C
+    whole = width - width % bundle_lanes(values)
+    for c in range(0, whole, bundle_lanes(values)):
+        total = zeros_bundle(values)
+        for i in range(first + c, end, width):
+            total = add(total, load_bundle(values, i))
+        store(sums, to + c, total)
+    for c in range(whole, width, lanes(values)):
+        valid = min(lanes(values), width - c)
+        rest = zeros(values)
+        for i in range(first + c, end, width):
+            rest = add(rest, load_first(values, i, valid))
+        store_first(sums, to + c, rest, valid)

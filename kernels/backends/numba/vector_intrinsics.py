@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.core.datamodel import PrimitiveModel
 from numba.extending import intrinsic, register_model
 
-from kernels.backends.numba.cpu import FUSED_MULTIPLY_ADD, REGISTER_BYTES
+from kernels.backends.numba.cpu import BUNDLE, FUSED_MULTIPLY_ADD, REGISTER_BYTES
 
 
 class VectorType(types.Type):
@@ -38,9 +38,9 @@ _ELEMENTS = {
 }
 
 
-def _full(array: Any) -> VectorType:
-    """Return the type of a register full of the array's floats."""
-    return VectorType(array.dtype, REGISTER_BYTES * 8 // array.dtype.bitwidth)
+def _full(array: Any, registers: int = 1) -> VectorType:
+    """Return the type of a register full of the array's floats, or of several."""
+    return VectorType(array.dtype, registers * REGISTER_BYTES * 8 // array.dtype.bitwidth)
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any) -> Any:
@@ -184,6 +184,53 @@ def load(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
+def bundle_lanes(typing: Any, array: Any) -> Any:
+    """Return how many elements of the array fill a bundle: a constant in compiled code."""
+    count = _full(array, BUNDLE).lanes
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return context.get_constant(types.intp, count)
+
+    return types.intp(array), generate
+
+
+@intrinsic
+def load_bundle(typing: Any, array: Any, index: Any) -> Any:
+    """``array[index : index + bundle_lanes]``."""
+    vector = _full(array, BUNDLE)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments)
+        vectors = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
+        return builder.load(vectors, align=_align(vector))
+
+    return vector(array, types.intp), generate
+
+
+@intrinsic
+def load_like(typing: Any, array: Any, index: Any, like: Any) -> Any:
+    """As many elements as ``like``, a vector or bundle of the array's dtype, has lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        vectors = builder.bitcast(pointer, context.get_value_type(like).as_pointer())
+        return builder.load(vectors, align=_align(like))
+
+    return like(array, types.intp, like), generate
+
+
+@intrinsic
+def zeros_bundle(typing: Any, array: Any) -> Any:
+    """0 in every lane of a bundle of the array's dtype."""
+    vector = _full(array, BUNDLE)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return ir.Constant(context.get_value_type(vector), None)
+
+    return vector(array), generate
+
+
+@intrinsic
 def store(typing: Any, array: Any, index: Any, vector: Any) -> Any:
     """``array[index : index + lanes] = vector``."""
 
@@ -219,6 +266,127 @@ def store_first(typing: Any, array: Any, index: Any, vector: Any, count: Any) ->
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), generate
+
+
+@intrinsic
+def load_integers(typing: Any, array: Any, index: Any, like: Any) -> Any:
+    """As many of the array's integers as ``like`` has lanes, widened to int32."""
+    vector = VectorType(types.int32, like.lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        loaded = builder.load(builder.bitcast(pointer, narrow.as_pointer()), align=1)
+        return _resized(builder, loaded, array.dtype, context.get_value_type(vector))
+
+    return vector(array, types.intp, like), generate
+
+
+@intrinsic
+def load_first_integers(typing: Any, array: Any, index: Any, like: Any, count: Any) -> Any:
+    """``array[index : index + count]`` as int32 in the first lanes, 0 in the others."""
+    vector = VectorType(types.int32, like.lanes)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), like.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        vectors = builder.bitcast(pointer, narrow.as_pointer())
+        mask = _first(builder, arguments[3], like.lanes)
+        name = f"llvm.masked.load.v{like.lanes}i{array.dtype.bitwidth}.p0"
+        signature_type = ir.FunctionType(narrow, [vectors.type, ir.IntType(32), mask.type, narrow])
+        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+        zeros = ir.Constant(narrow, None)
+        loaded = builder.call(function, [vectors, ir.IntType(32)(1), mask, zeros])
+        return _resized(builder, loaded, array.dtype, context.get_value_type(vector))
+
+    return vector(array, types.intp, like, types.intp), generate
+
+
+@intrinsic
+def store_integers(typing: Any, array: Any, index: Any, vector: Any) -> Any:
+    """``array[index : index + lanes] = vector``, an int32 vector, in the array's dtype."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        resized = _resized(builder, arguments[2], array.dtype, narrow)
+        builder.store(resized, builder.bitcast(pointer, narrow.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector), generate
+
+
+@intrinsic
+def store_first_integers(typing: Any, array: Any, index: Any, vector: Any, count: Any) -> Any:
+    """``array[index : index + count] = vector[:count]``, int32 lanes in the array's dtype."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        narrow = ir.VectorType(ir.IntType(array.dtype.bitwidth), vector.lanes)
+        pointer = _pointer(context, builder, array, *arguments[:2])
+        vectors = builder.bitcast(pointer, narrow.as_pointer())
+        resized = _resized(builder, arguments[2], array.dtype, narrow)
+        mask = _first(builder, arguments[3], vector.lanes)
+        name = f"llvm.masked.store.v{vector.lanes}i{array.dtype.bitwidth}.p0"
+        signature_type = ir.FunctionType(
+            ir.VoidType(), [narrow, vectors.type, ir.IntType(32), mask.type]
+        )
+        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+        builder.call(function, [resized, vectors, ir.IntType(32)(1), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, vector, types.intp), generate
+
+
+def _resized(builder: Any, value: Any, dtype: types.Integer, wanted: Any) -> Any:
+    """Return integers of ``dtype``, or on their way to it, as those of another width."""
+    have, want = value.type.element.width, wanted.element.width
+    if have == want:
+        return value
+    if have > want:
+        return builder.trunc(value, wanted)
+    return builder.sext(value, wanted) if dtype.signed else builder.zext(value, wanted)
+
+
+@intrinsic
+def add_integers(typing: Any, a: Any, b: Any) -> Any:
+    """``a + b`` of integers."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.add(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def equal(typing: Any, a: Any, b: Any) -> Any:
+    """Return for each lane whether two integers are equal."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.icmp_signed("==", *arguments)
+
+    return VectorType(types.boolean, a.lanes)(a, b), generate
+
+
+@intrinsic
+def either(typing: Any, a: Any, b: Any) -> Any:
+    """Return for each lane whether one of two conditions holds."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.or_(*arguments)
+
+    return a(a, b), generate
+
+
+@intrinsic
+def everywhere(typing: Any, condition: Any) -> Any:
+    """Return whether a condition holds in all lanes."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        bits = ir.IntType(condition.lanes)
+        mask = builder.bitcast(arguments[0], bits)
+        return builder.icmp_unsigned("==", mask, ir.Constant(bits, -1))
+
+    return types.boolean(condition), generate
 
 
 @intrinsic
@@ -305,6 +473,17 @@ def greater_or_nan(typing: Any, a: Any, b: Any) -> Any:
         return builder.or_(greater, builder.fcmp_unordered("uno", arguments[0], arguments[0]))
 
     return VectorType(types.boolean, a.lanes)(a, b), generate
+
+
+@intrinsic
+def at_least(typing: Any, a: Any, floor: Any) -> Any:
+    """``a``, or ``floor`` in the lanes where a is below it; NaN stays."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        below = builder.fcmp_ordered(">", arguments[1], arguments[0])
+        return builder.select(below, arguments[1], arguments[0])
+
+    return a(a, floor), generate
 
 
 @intrinsic
@@ -466,3 +645,48 @@ def repeat(typing: Any, value: Any, count: Any) -> Any:
         return context.make_tuple(builder, result, [arguments[0]] * count.literal_value)
 
     return result(value, count), generate
+
+
+@intrinsic
+def turn_square(
+    typing: Any, source: Any, at: Any, step: Any, target: Any, to: Any, target_step: Any
+) -> Any:
+    """``target[to + i·target_step + j] = source[at + j·step + i]`` for i and j below ``lanes``."""
+    vector = _full(source)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        of_source, start, stride, of_target, to_start, to_stride = arguments
+        pointer_type = context.get_value_type(vector).as_pointer()
+
+        def row(array_type: Any, array: Any, first: Any, distance: Any, number: int) -> Any:
+            index = builder.add(first, builder.mul(distance, distance.type(number)))
+            place = _pointer(context, builder, array_type, array, index)
+            return builder.bitcast(place, pointer_type)
+
+        rows = [
+            builder.load(row(source, of_source, start, stride, i), align=_align(vector))
+            for i in range(vector.lanes)
+        ]
+        for i, value in enumerate(_transposed(builder, rows)):
+            builder.store(
+                value, row(target, of_target, to_start, to_stride, i), align=_align(vector)
+            )
+        return context.get_dummy_value()
+
+    index = types.intp
+    return types.void(source, index, index, target, index, index), generate
+
+
+def _transposed(builder: Any, rows: list[Any]) -> list[Any]:
+    """Turn a square of vectors over, swapping larger and larger blocks across the diagonal."""
+    count, step = len(rows), 1
+    while step < count:
+        low = [count + lane - step if lane & step else lane for lane in range(count)]
+        high = [count + lane if lane & step else lane + step for lane in range(count)]
+        for i in (i for i in range(count) if not i & step):
+            pair = rows[i], rows[i + step]
+            for at, lanes_of_pair in ((i, low), (i + step, high)):
+                mask = ir.Constant(ir.VectorType(ir.IntType(32), count), lanes_of_pair)
+                rows[at] = builder.shuffle_vector(*pair, mask)
+        step *= 2
+    return rows

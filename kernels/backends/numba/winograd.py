@@ -23,7 +23,6 @@ from kernels.backends.numba.vector import (
     store,
     store_first,
     subtract,
-    zeros,
 )
 
 
@@ -51,8 +50,11 @@ def _bt(d0, d1, d2, d3, d4, d5):
 @serial
 def _at(m0, m1, m2, m3, m4, m5):
     """Aᵀ m: of products."""
-    sum_1, difference_1, sum_2, difference_2 = add(m1, m2), subtract(m1, m2), add(m3, m4), (
-        subtract(m3, m4)
+    sum_1, difference_1, sum_2, difference_2 = (
+        add(m1, m2),
+        subtract(m1, m2),
+        add(m3, m4),
+        (subtract(m3, m4)),
     )
     return (
         add(m0, add(sum_1, sum_2)),
@@ -223,7 +225,7 @@ def convolve_winograd(
         for point in range(36):
             products = s.products_place + point * tiles * s.panel
             multiply_panel(
-                work, start, work, weights, segments, tiles, s.panel if V > lanes(work) else lanes(work),
+                work, start, work, weights, segments, tiles, s.panel if lanes(work) < V else lanes(work),
                 products, 0, point * tiles * C, s.panel, NO_BASE, C, 1,
                 point * point_weights + panel * C * s.panel, s.panel, C, C + 1,
             )  # fmt: skip

@@ -1,0 +1,132 @@
+"""Weighted sums over windows, a vector of channels at a time: average-pooling both ways."""
+
+from __future__ import annotations
+
+import functools
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import FloatArray
+from kernels.backends.numba.jit import inlined, keep_to, parallel, restore, serial
+from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.vector import (
+    bundle_lanes,
+    lanes,
+    load_first,
+    load_like,
+    multiply,
+    multiply_add,
+    splat,
+    store,
+    store_first,
+    zeros,
+    zeros_bundle,
+)
+from kernels.geometry import PoolGeometry
+
+SMALL = 32768
+"""Elements of the larger array up to which one thread does the work."""
+
+
+def window_sums(
+    source: FloatArray,
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    backward: bool,
+    out: FloatArray,
+) -> None:
+    """Gather each target from the sources under its window, or over it if ``backward``."""
+    spans, weights = _axes(geometry, count_include_pad, divisor_override, backward, source.dtype)
+    N, C = geometry.batch, geometry.channels
+    sizes = source.shape[2], source.shape[3], out.shape[2], out.shape[3]
+    tasks = N * out.shape[2] if max(source.size, out.size) > SMALL else 1
+    with FlatOutput(out) as target:
+        _sum_rows(flat_input(source), target, N, C, *sizes, tasks, spans, weights)
+
+
+@functools.lru_cache(maxsize=64)
+def _axes(
+    geometry: PoolGeometry,
+    count_include_pad: bool,
+    divisor_override: int | None,
+    backward: bool,
+    dtype: np.dtype[np.floating],
+) -> tuple[NDArray[np.int64], FloatArray]:
+    """Return two tables of both axes, rows first.
+
+    Target t is ``target_weights[t] · Σ source_weights[s] · s``, where s goes from ``begins[t]`` to
+    ``ends[t] - 1``. The tables are begins and ends, and the weights of sources and targets. The
+    product of a row's and a column's weight is 1 / D.
+    """
+    spans, weights = [], []
+    for number, axis in enumerate((geometry.height, geometry.width)):
+        start = np.arange(axis.outputs) * axis.stride - axis.before
+        begins, ends = np.maximum(start, 0), np.minimum(start + axis.kernel, axis.size)
+        counts = ends - begins
+        if divisor_override is not None:
+            counts[:] = divisor_override if number == 0 else 1
+        elif count_include_pad:
+            counts = np.minimum(start + axis.kernel, axis.size + axis.after) - start
+        places = np.arange(axis.size)
+        if backward:  # which windows each place lies under
+            first = np.searchsorted(ends, places, side="right")
+            last = np.searchsorted(begins, places, side="right")
+            spans += [first, last]
+            weights += [1.0 / counts, np.ones(axis.size)]
+        else:
+            spans += [begins, ends]
+            weights += [np.ones(axis.size), 1.0 / counts]
+    tables = np.concatenate(spans), np.concatenate(weights).astype(dtype)
+    for table in tables:
+        table.flags.writeable = False
+    return tables
+
+
+@parallel
+def _sum_rows(source, target, N, C, H, W, TH, TW, tasks, spans, weights):
+    team = keep_to(tasks)
+    for task in numba.prange(tasks):
+        for row in range(task * N * TH // tasks, (task + 1) * N * TH // tasks):
+            _sum_row(source, target, row // TH, row % TH, C, H, W, TH, TW, spans, weights)
+    restore(team)
+
+
+@serial
+def _sum_row(source, target, n, i, C, H, W, TH, TW, spans, weights):
+    image, row = n * H * W * C, (n * TH + i) * TW * C
+    bundled = C - C % bundle_lanes(source)
+    whole = C - C % lanes(source)
+    for j in range(TW):
+        begin, count = spans[2 * TH + j], spans[2 * TH + TW + j] - spans[2 * TH + j]
+        scale = weights[H + i] * weights[H + TH + W + j]
+        window = (spans[i], spans[TH + i], begin, count, C, W, H + TH + begin)
+        at = row + j * C
+        for c in range(0, bundled, bundle_lanes(source)):
+            total = _sum_window(source, image + c, zeros_bundle(source), None, window, weights)
+            store(target, at + c, multiply(splat(total, scale), total))
+        for c in range(bundled, whole, lanes(source)):
+            total = _sum_window(source, image + c, zeros(source), None, window, weights)
+            store(target, at + c, multiply(splat(total, scale), total))
+        if whole < C:
+            total = _sum_window(source, image + whole, zeros(source), C - whole, window, weights)
+            store_first(target, at + whole, multiply(splat(total, scale), total), C - whole)
+
+
+@inlined
+def _sum_window(source, image, nothing, valid, window, weights):
+    """Sum each line on its own: errors grow with H + W, not with H·W."""
+    h_begin, h_end, begin, count, C, W, at = window
+    total = nothing
+    for p in range(h_begin, h_end):
+        line, first = nothing, image + (p * W + begin) * C
+        for q in range(count):
+            if valid is None:  # decided when it is compiled
+                values = load_like(source, first + q * C, nothing)
+            else:
+                values = load_first(source, first + q * C, valid)
+            line = multiply_add(splat(line, weights[at + q]), values, line)
+        total = multiply_add(splat(total, weights[p]), line, total)
+    return total

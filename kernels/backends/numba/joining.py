@@ -1,0 +1,194 @@
+"""Joins: what is read through batch-norms added up, then ReLU, then max-pooling, in one pass."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import FloatArray
+from kernels.backends.numba.activation import relu_backward
+from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.maxima import SMALL, axis_numbers, window_taps, write_maxima
+from kernels.backends.numba.memory import FlatOutput, empty, flat_input
+from kernels.backends.numba.moments import gradient_sums_of_block, merge_sums
+from kernels.backends.numba.pooled_joining import pooled_sums
+from kernels.backends.numba.reduction import block_size, block_start, rows_of
+from kernels.backends.numba.vector import (
+    add,
+    at_least,
+    bundle_lanes,
+    lanes,
+    load_first,
+    load_like,
+    multiply_add,
+    splat,
+    store,
+    store_first,
+    subtract,
+    zeros,
+    zeros_bundle,
+)
+from kernels.geometry import PoolGeometry
+from kernels.lazy import Read, Sums
+
+
+def join_forward(
+    reads: tuple[Read, ...],
+    relu: bool,
+    pool: PoolGeometry | None,
+    *,
+    out: FloatArray,
+    position: NDArray[np.uint8] | None,
+) -> None:
+    """Read two stored arrays at a time; what more there are is added up before."""
+    while len(reads) > 2:
+        total = empty(reads[0].x.shape, out.dtype)
+        _write_sum(reads[:2], False, total)
+        reads = (Read(total), *reads[2:])
+    if pool is None:
+        _write_sum(reads, relu, out)
+    else:
+        _write_pooled(reads, relu, pool, out, position)
+
+
+def join_backward(
+    grad_y: FloatArray,
+    position: NDArray[np.uint8] | None,
+    y: FloatArray,
+    reads: tuple[Read, ...],
+    relu: bool,
+    pool: PoolGeometry | None,
+    *,
+    out: FloatArray | None,
+) -> tuple[Sums | None, ...]:
+    """Mask and sum in one pass; each further read with a mean takes another, over its own x."""
+    all_sums: list[Sums | None] = []
+    for read in reads:
+        sums = None
+        if read.mean is not None and pool is not None and position is not None:
+            sums = pooled_sums(grad_y, position, read.x, read.mean, pool)
+        elif read.mean is not None:
+            sums = _masked_sums(grad_y, y if relu else None, read, out)
+            if out is not None:  # masked now
+                grad_y, relu = out, False
+        all_sums.append(sums)
+    if out is not None and relu:
+        relu_backward(grad_y, y, out=out)
+    return tuple(all_sums)
+
+
+def _write_sum(reads: tuple[Read, ...], relu: bool, out: FloatArray) -> None:
+    rows = rows_of(reads[0].x, reads[0].x.shape[1])
+    table = _numbers(reads, rows.together)
+    floor = out.dtype.type(0 if relu else -np.inf)
+    with FlatOutput(out) as y:
+        _sum_blocks(*_flat_pair(reads), table, floor, *rows, y)
+
+
+def _write_pooled(
+    reads: tuple[Read, ...],
+    relu: bool,
+    pool: PoolGeometry,
+    out: FloatArray,
+    position: NDArray[np.uint8] | None,
+) -> None:
+    if position is None:
+        position = np.empty((0, 0), np.uint8)
+    N, C = pool.batch, pool.channels
+    tasks = N * pool.height.outputs if reads[0].x.size > SMALL else 1
+    table, axes, taps = _numbers(reads, 1), axis_numbers(pool), window_taps(pool, True)
+    with FlatOutput(out) as y, FlatOutput(position) as places:
+        write_maxima(*_flat_pair(reads), table, y, places, N, C, tasks, *axes, taps, relu)
+
+
+def _flat_pair(reads: tuple[Read, ...]) -> tuple[FloatArray, FloatArray | None]:
+    return flat_input(reads[0].x), flat_input(reads[1].x) if len(reads) == 2 else None
+
+
+def _numbers(reads: tuple[Read, ...], together: int) -> FloatArray:
+    """Return mean, scale and shift of each read as rows, each ``together`` times."""
+    C = reads[0].x.shape[1]
+    table = np.empty((len(reads), 3, together, C), reads[0].x.dtype)
+    for numbers, read in zip(table, reads, strict=True):
+        if read.mean is None:
+            numbers[0], numbers[1], numbers[2] = 0, 1, 0
+        else:
+            numbers[0], numbers[1], numbers[2] = read.mean, read.scale, read.shift
+    return flat_input(table.reshape(-1))
+
+
+def _masked_sums(
+    grad: FloatArray, gates: FloatArray | None, read: Read, out: FloatArray | None
+) -> Sums:
+    """Sum the gradient where the gates are open, and write it if there are any."""
+    x, gradient = flat_input(read.x), flat_input(grad)
+    rows = rows_of(x, read.x.shape[1])
+    width = rows.together * rows.C
+    centre = np.empty((rows.together, rows.C), x.dtype)
+    centre[:] = read.mean
+    parts, sums = np.empty(rows.tasks * 2 * width, x.dtype), np.empty((2, rows.C))
+    arguments = gradient, x, flat_input(centre.reshape(-1)), *rows, parts, sums.reshape(-1)
+    if gates is None or out is None:
+        _sum_masked_blocks(*arguments, None, None)
+    else:
+        with FlatOutput(out) as masked:
+            _sum_masked_blocks(*arguments, flat_input(gates), masked)
+    return Sums(sums[0], sums[1])
+
+
+@parallel
+def _sum_blocks(x, other, table, floor, M, C, together, block, tasks, y):
+    team = keep_to(tasks)
+    for task in numba.prange(tasks):
+        _sum_block(x, other, table, floor, M, C, together, block, task, y)
+    restore(team)
+
+
+@serial
+def _sum_block(x, other, table, floor, M, C, together, block, task, y):
+    first = block_start(task, M, together, block) * C
+    count, replicas = block_size(task, M, together, block)
+    width, step = replicas * C, together * C
+    end = first + count * width
+    whole = width - width % bundle_lanes(x)
+    for c in range(0, whole, bundle_lanes(x)):
+        nothing = zeros_bundle(x)
+        mean, scale = load_like(table, c, nothing), load_like(table, c + step, nothing)
+        shift, least = load_like(table, c + 2 * step, nothing), splat(nothing, floor)
+        if other is None:
+            for i in range(first + c, end, width):
+                value = multiply_add(scale, subtract(load_like(x, i, nothing), mean), shift)
+                store(y, i, at_least(value, least))
+        else:
+            mean_2 = load_like(table, c + 3 * step, nothing)
+            scale_2 = load_like(table, c + 4 * step, nothing)
+            shift_2 = load_like(table, c + 5 * step, nothing)
+            for i in range(first + c, end, width):
+                value = multiply_add(scale, subtract(load_like(x, i, nothing), mean), shift)
+                centred = subtract(load_like(other, i, nothing), mean_2)
+                value = add(value, multiply_add(scale_2, centred, shift_2))
+                store(y, i, at_least(value, least))
+    for c in range(whole, width, lanes(x)):
+        valid = min(lanes(x), width - c)
+        for i in range(first + c, end, width):
+            value = _read_first(x, i, table, c, step, valid)
+            if other is not None:
+                value = add(value, _read_first(other, i, table, c + 3 * step, step, valid))
+            store_first(y, i, at_least(value, splat(zeros(x), floor)), valid)
+
+
+@serial
+def _read_first(x, i, table, at, step, valid):
+    centred = subtract(load_first(x, i, valid), load_first(table, at, valid))
+    scale = load_first(table, at + step, valid)
+    return multiply_add(scale, centred, load_first(table, at + 2 * step, valid))
+
+
+@parallel
+def _sum_masked_blocks(grad, x, centre, M, C, together, block, tasks, parts, sums, gates, masked):
+    team = keep_to(tasks)
+    for task in numba.prange(tasks):
+        gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, gates, masked)
+    merge_sums(parts, M, C, together, block, tasks, sums, 0)
+    restore(team)

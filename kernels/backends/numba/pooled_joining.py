@@ -1,0 +1,117 @@
+"""Sums of a gradient that goes back through max-pooling, without unpooling it."""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import FloatArray
+from kernels.backends.numba.jit import inlined, keep_to, parallel, restore, serial
+from kernels.backends.numba.maxima import (
+    SMALL,
+    axis_numbers,
+    taps_inside,
+    window_taps,
+    windows_inside,
+)
+from kernels.backends.numba.memory import flat_input
+from kernels.backends.numba.reduction import MOST_ROWS
+from kernels.backends.numba.tails import load_valid, store_valid
+from kernels.backends.numba.vector import (
+    add,
+    equal,
+    lanes,
+    load_first_integers,
+    load_integers,
+    multiply_add,
+    select,
+    splat,
+    subtract,
+    zeros,
+)
+from kernels.geometry import PoolGeometry
+from kernels.lazy import NOWHERE, Sums
+
+
+def pooled_sums(
+    grad_y: FloatArray,
+    position: NDArray[np.uint8],
+    x: FloatArray,
+    mean: FloatArray,
+    pool: PoolGeometry,
+) -> Sums:
+    """Return ``Σ g`` and ``Σ g · (x - mean)``, where g is ``grad_y`` at the maxima."""
+    N, C = pool.batch, pool.channels
+    OH, OW = pool.height.outputs, pool.width.outputs
+    rows = max(1, MOST_ROWS // max(1, OW))
+    bands = -(-OH // rows)
+    parts = np.zeros((N * bands, 2, C), x.dtype)
+    flat = flat_input(grad_y), flat_input(position), flat_input(x), flat_input(mean)
+    tasks = len(parts) if x.size > SMALL else 1
+    axes, taps = axis_numbers(pool), window_taps(pool, True)
+    _sum_bands(*flat, C, bands, rows, tasks, *axes, taps, parts.reshape(-1))
+    grad, grad_x = parts.sum(axis=0, dtype=np.float64)
+    return Sums(grad, grad_x)
+
+
+@parallel
+def _sum_bands(grad, position, x, mean, C, bands, rows, tasks, height, width, taps, parts):
+    team = keep_to(tasks)
+    count = len(parts) // (2 * C)
+    for task in numba.prange(tasks):
+        for band in range(task * count // tasks, (task + 1) * count // tasks):
+            n, i = band // bands, band % bands * rows
+            for row in range(i, min(i + rows, height[5])):
+                _sum_row(grad, position, x, mean, n, row, C, height, width, taps, parts, band)
+    restore(team)
+
+
+@serial
+def _sum_row(grad, position, x, mean, n, i, C, height, width, taps, parts, band):
+    """Add a row of windows to the sums of its band."""
+    KH, W, KW, OW = height[1], width[0], width[1], width[5]
+    top = i * height[2] - height[4]
+    p, p_end = taps_inside(top, height)
+    begin, end = windows_inside(width)
+    for j in range(OW):
+        left = j * width[2] - width[4]
+        q, q_end = 0, KW
+        if j < begin or j >= end:
+            q, q_end = taps_inside(left, width)
+        inside = p_end - p == KH and q_end - q == KW
+        window = (n * height[0] + top) * W + left
+        pooled = ((n * height[5] + i) * OW + j) * C
+        for c in range(0, C, lanes(x)):
+            valid = min(lanes(x), C - c)
+            centre = load_valid(mean, c, valid)
+            where = _positions(position, pooled + c, x, valid)
+            winner = centre
+            if inside:
+                for tap in range(KH * KW):
+                    value = load_valid(x, (window + taps[tap]) * C + c, valid)
+                    winner = _if_here(where, tap, value, winner)
+            else:
+                for row in range(p, p_end):
+                    for tap in range(row * KW + q, row * KW + q_end):
+                        value = load_valid(x, (window + taps[tap]) * C + c, valid)
+                        winner = _if_here(where, tap, value, winner)
+            nowhere = equal(where, splat(where, np.int32(NOWHERE)))
+            g = select(nowhere, zeros(x), load_valid(grad, pooled + c, valid))
+            to = 2 * band * C + c
+            store_valid(parts, to, add(load_valid(parts, to, valid), g), valid)
+            product = load_valid(parts, to + C, valid)
+            product = multiply_add(g, subtract(winner, centre), product)
+            store_valid(parts, to + C, product, valid)
+
+
+@inlined
+def _if_here(where, tap, value, winner):
+    return select(equal(where, splat(where, np.int32(tap))), value, winner)
+
+
+@inlined
+def _positions(position, at, x, valid):
+    if valid == lanes(x):
+        return load_integers(position, at, zeros(x))
+    return load_first_integers(position, at, zeros(x), valid)

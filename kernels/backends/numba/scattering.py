@@ -1,0 +1,101 @@
+"""Gradients to the elements that won: max-pooling backwards.
+
+The indices say where each gradient goes, but not which windows they came from. Windows that lie
+side by side are tried first: then each element of the image is a gradient or 0, written once,
+vector by vector. If an index lies elsewhere, the image is done again element by element.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+from kernels.backends.contract import FloatArray, IntArray
+from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.vector import (
+    either,
+    equal,
+    everywhere,
+    lanes,
+    load,
+    load_integers,
+    select,
+    splat,
+    store,
+    zeros,
+)
+
+SMALL = 32768
+"""Elements of the images up to which one thread does the work."""
+
+MOST_TAPS = 16
+"""Largest window that is tried: each tap costs a comparison."""
+
+
+def scatter_images(
+    grad: FloatArray,
+    places: IntArray,
+    out: FloatArray,
+    shape: tuple[int, ...],
+    pooled_shape: tuple[int, ...],
+) -> None:
+    """Write zeros, and add each of flat ``grad`` at its place in its plane."""
+    N, C, H, W = shape
+    tasks = N if out.size > SMALL else min(N, 1)
+    _scatter(grad, places, out, N, C, H, W, pooled_shape[2], pooled_shape[3], tasks)
+
+
+@parallel
+def _scatter(grad, places, out, N, C, H, W, OH, OW, tasks):
+    team = keep_to(tasks)
+    for task in numba.prange(tasks):
+        for n in range(task * N // tasks, (task + 1) * N // tasks):
+            done = C % lanes(out) == 0 and OH > 0 and OW > 0
+            if done:
+                done = _windows_side_by_side(grad, places, out, n, C, H, W, OH, OW)
+            if not done:
+                _one_by_one(grad, places, out, n * H * W * C, n * OH * OW * C, C, H * W, OH * OW)
+    restore(team)
+
+
+@serial
+def _windows_side_by_side(grad, places, out, n, C, H, W, OH, OW):
+    """Return whether each gradient had its place in its part of the image, and so was written."""
+    KH, KW = H // OH, W // OW
+    if KH * KW > MOST_TAPS or KH * KW == 0:
+        return False
+    for i in range(OH):
+        h_end = H if i == OH - 1 else (i + 1) * KH
+        for j in range(OW):
+            w_end = W if j == OW - 1 else (j + 1) * KW
+            source = ((n * OH + i) * OW + j) * C
+            for c in range(0, C, lanes(out)):
+                g = load(grad, source + c)
+                place = load_integers(places, source + c, g)
+                found = equal(place, splat(g, np.int32(-1)))
+                for h in range(i * KH, h_end):
+                    for w in range(j * KW, w_end):
+                        here = equal(place, splat(g, np.int32(h * W + w)))
+                        found = either(found, here)
+                        store(out, ((n * H + h) * W + w) * C + c, select(here, g, zeros(out)))
+                if not everywhere(found):
+                    return False
+    return True
+
+
+@serial
+def _one_by_one(grad, places, out, image, pooled, C, plane, windows):
+    """Clear the image just ahead of the gradients, while it is in the cache."""
+    cleared = 0
+    for window in range(windows):
+        source = pooled + window * C
+        furthest = 0
+        for c in range(C):
+            furthest = max(furthest, places[source + c])
+        if furthest >= cleared:
+            clear(out, image + cleared * C, (furthest + 1 - cleared) * C)
+            cleared = furthest + 1
+        for c in range(C):
+            out[image + places[source + c] * C + c] += grad[source + c]
+    clear(out, image + cleared * C, (plane - cleared) * C)
