@@ -28,6 +28,14 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         subtract,
         zeros,
     )
+    from kernels.backends.numba.vector_tiles_plain import (
+        add_products,
+        add_sums,
+        broadcast_rows,
+        load_rows,
+        load_rows_first,
+        prefetch,
+    )
 else:
     from kernels.backends.numba.vector_intrinsics import (
         add,
@@ -47,16 +55,30 @@ else:
         subtract,
         zeros,
     )
+    from kernels.backends.numba.vector_tiles import (
+        add_products,
+        add_sums,
+        broadcast_rows,
+        load_rows,
+        load_rows_first,
+        prefetch,
+    )
 
 __all__ = [
     "add",
+    "add_products",
+    "add_sums",
     "broadcast",
+    "broadcast_rows",
     "greater_or_nan",
     "lanes",
     "load",
     "load_first",
+    "load_rows",
+    "load_rows_first",
     "multiply",
     "multiply_add",
+    "prefetch",
     "repeat",
     "replaced",
     "select",

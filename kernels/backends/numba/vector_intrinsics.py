@@ -113,19 +113,26 @@ def load_first(typing: Any, array: Any, index: Any, count: Any) -> Any:
     vector = _full(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value_type = context.get_value_type(vector)
         pointer = _pointer(context, builder, array, *arguments[:2])
-        vectors = builder.bitcast(pointer, value_type.as_pointer())
-        mask = _first(builder, arguments[2], vector.lanes)
-        name = f"llvm.masked.load.{_suffix(vector)}.p0"
-        signature_type = ir.FunctionType(
-            value_type, [vectors.type, ir.IntType(32), mask.type, value_type]
-        )
-        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
-        zeros = ir.Constant(value_type, None)
-        return builder.call(function, [vectors, ir.IntType(32)(_align(vector)), mask, zeros])
+        return emit_load_first(context, builder, vector, pointer, arguments[2])
 
     return vector(array, types.intp, types.intp), generate
+
+
+def emit_load_first(
+    context: Any, builder: Any, vector: VectorType, pointer: Any, count: Any
+) -> Any:
+    """Emit the load of ``count`` elements, and zeros in the other lanes."""
+    value_type = context.get_value_type(vector)
+    vectors = builder.bitcast(pointer, value_type.as_pointer())
+    mask = _first(builder, count, vector.lanes)
+    name = f"llvm.masked.load.{_suffix(vector)}.p0"
+    signature_type = ir.FunctionType(
+        value_type, [vectors.type, ir.IntType(32), mask.type, value_type]
+    )
+    function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+    zeros = ir.Constant(value_type, None)
+    return builder.call(function, [vectors, ir.IntType(32)(_align(vector)), mask, zeros])
 
 
 @intrinsic
@@ -133,19 +140,26 @@ def store_first(typing: Any, array: Any, index: Any, vector: Any, count: Any) ->
     """``array[index : index + count] = vector[:count]``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value_type = context.get_value_type(vector)
         pointer = _pointer(context, builder, array, *arguments[:2])
-        vectors = builder.bitcast(pointer, value_type.as_pointer())
-        mask = _first(builder, arguments[3], vector.lanes)
-        name = f"llvm.masked.store.{_suffix(vector)}.p0"
-        signature_type = ir.FunctionType(
-            ir.VoidType(), [value_type, vectors.type, ir.IntType(32), mask.type]
-        )
-        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
-        builder.call(function, [arguments[2], vectors, ir.IntType(32)(_align(vector)), mask])
+        emit_store_first(context, builder, vector, pointer, *arguments[2:])
         return context.get_dummy_value()
 
     return types.void(array, types.intp, vector, types.intp), generate
+
+
+def emit_store_first(
+    context: Any, builder: Any, vector: VectorType, pointer: Any, value: Any, count: Any
+) -> None:
+    """Emit the store of the first ``count`` lanes."""
+    value_type = context.get_value_type(vector)
+    vectors = builder.bitcast(pointer, value_type.as_pointer())
+    mask = _first(builder, count, vector.lanes)
+    name = f"llvm.masked.store.{_suffix(vector)}.p0"
+    signature_type = ir.FunctionType(
+        ir.VoidType(), [value_type, vectors.type, ir.IntType(32), mask.type]
+    )
+    function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+    builder.call(function, [value, vectors, ir.IntType(32)(_align(vector)), mask])
 
 
 @intrinsic
@@ -238,15 +252,20 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """``a · b + c``, rounded once where the machine can."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        if not FUSED_MULTIPLY_ADD:
-            return builder.fadd(builder.fmul(*arguments[:2]), arguments[2])
-        value_type = context.get_value_type(a)
-        name = f"llvm.fma.{_suffix(a)}"
-        signature_type = ir.FunctionType(value_type, [value_type] * 3)
-        function = cgutils.get_or_insert_function(builder.module, signature_type, name)
-        return builder.call(function, arguments)
+        return emit_multiply_add(context, builder, a, *arguments)
 
     return a(a, b, c), generate
+
+
+def emit_multiply_add(context: Any, builder: Any, vector: VectorType, *values: Any) -> Any:
+    """Emit ``a · b + c`` for the three values."""
+    if not FUSED_MULTIPLY_ADD:
+        return builder.fadd(builder.fmul(*values[:2]), values[2])
+    value_type = context.get_value_type(vector)
+    name = f"llvm.fma.{_suffix(vector)}"
+    signature_type = ir.FunctionType(value_type, [value_type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, signature_type, name)
+    return builder.call(function, values)
 
 
 @intrinsic
