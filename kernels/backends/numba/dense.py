@@ -14,12 +14,18 @@ from kernels.backends.numba.dense_kernel import (
     product_edge,
     product_tile,
 )
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.jit import keep_to, parallel, restore, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.vector import add, lanes, load_first, store_first, zeros
 
 TASKS = 16
 """Blocks that work is cut into, so that a batch of one image uses all cores, too."""
+
+THREAD_WORK = 250_000
+"""Multiply-adds, 4 µs of one core, that are worth a thread; to wake one takes 1 µs or more."""
+
+READING_WORK = 12
+"""Multiply-adds in the time that one weight takes to come from memory."""
 
 LINE = 64
 """Bytes of a cache line: blocks begin where one does, if the rows do."""
@@ -39,7 +45,7 @@ def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: F
     terms = _part(I, -(-I * x.itemsize // BLOCK_BYTES), LINE // x.itemsize)
     with FlatOutput(out) as y:
         flat = flat_input(x), flat_input(weight), flat_input(start)
-        _forward_blocks(*flat, y, N, I, O, columns, terms)
+        _forward_blocks(*flat, y, N, I, O, columns, terms, _threads(N, I, O))
 
 
 def linear_backward(
@@ -56,10 +62,16 @@ def linear_backward(
     columns = _part(I, TASKS, TILE_COLUMNS * 64 // x.itemsize)
     parts = -(-TASKS // -(-I // columns))
     rows = _part(N, parts, TILE_ROWS), _part(O, parts, TILE_ROWS)
+    threads = _threads(2 * N, I, O)
     flat = flat_input(grad_y), flat_input(x), flat_input(weight)
     outputs = FlatOutput(grad_x), FlatOutput(grad_weight), FlatOutput(grad_bias)
     with outputs[0] as to_x, outputs[1] as to_weight, outputs[2] as to_bias:
-        _backward_blocks(*flat, to_x, to_weight, to_bias, N, I, O, columns, parts, *rows)
+        _backward_blocks(*flat, to_x, to_weight, to_bias, N, I, O, columns, parts, *rows, threads)
+
+
+def _threads(N: int, I: int, O: int) -> int:
+    """Return how many threads are worth their while, at most."""
+    return 1 + (N + READING_WORK) * I * O // THREAD_WORK
 
 
 def _share(N: int) -> int:
@@ -73,8 +85,9 @@ def _part(size: int, parts: int, unit: int) -> int:
 
 
 @parallel
-def _forward_blocks(x, weight, bias, y, N, I, O, columns, terms):
+def _forward_blocks(x, weight, bias, y, N, I, O, columns, terms, threads):
     across = -(-O // columns)
+    team = keep_to(threads)
     for block in numba.prange(-(-N // MOST_ROWS) * across):
         n, o = block // across * MOST_ROWS, block % across * columns
         n_end, o_end = min(n + MOST_ROWS, N), min(o + columns, O)
@@ -83,6 +96,7 @@ def _forward_blocks(x, weight, bias, y, N, I, O, columns, terms):
                 y[row * O + column] = bias[column]
         for i in range(0, I, terms):
             _add_dots(x, weight, y, n, n_end, o, o_end, i, min(terms, I - i), I, O)
+    restore(team)
 
 
 @serial
@@ -101,10 +115,24 @@ def _add_dots(x, weight, y, n_begin, n_end, o_begin, o_end, i, terms, I, O):
 
 @parallel
 def _backward_blocks(
-    grad, x, weight, grad_x, grad_weight, grad_bias, N, I, O, columns, parts, n_rows, o_rows
+    grad,
+    x,
+    weight,
+    grad_x,
+    grad_weight,
+    grad_bias,
+    N,
+    I,
+    O,
+    columns,
+    parts,
+    n_rows,
+    o_rows,
+    threads,
 ):
     """Give a task some columns of both x and the weights, and a share of their rows."""
     across = -(-I // columns)
+    team = keep_to(threads)
     for block in numba.prange(across * parts):
         v, part = block % across * columns, block // across
         v_end = min(v + columns, I)
@@ -114,6 +142,7 @@ def _backward_blocks(
         _product_block(grad_weight, grad, 1, O, x, o, o_end, v, v_end, I, N)
         if v == 0:
             _sum_columns(grad_bias, grad, o, o_end, N, O)
+    restore(team)
 
 
 @serial

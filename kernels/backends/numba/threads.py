@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from typing import Any
 
 import numba
 
 from kernels import threads
 
 _one_at_a_time = threading.Lock()
+_takes_callers_at_once = False
 
 
 def _layer() -> str | None:
@@ -34,39 +35,43 @@ def forked() -> bool:
     return _forked
 
 
-@contextmanager
-def running() -> Iterator[None]:
-    """Surround each call of a threaded driver: no more threads than allowed, no clash."""
-    with _one_at_a_time if _may_clash() else nullcontext(), _limited():
-        yield
+def run(driver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Call a threaded driver: no more threads than allowed, no clash with other callers."""
+    if _takes_callers_at_once:
+        _run_limited(driver, arguments)
+        return
+    # Numba's own "workqueue" layer, its last resort, aborts the process when two Python threads
+    # call it; which layer it is, the first call decides.
+    with _one_at_a_time:
+        _start()
+        _run_limited(driver, arguments)
 
 
-def _may_clash() -> bool:
-    """Tell whether calls from several Python threads must wait for each other.
-
-    Numba's own "workqueue" layer, its last resort, aborts the process otherwise.
-    """
-    return _layer() in ("workqueue", None)  # None: the first call chooses one
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    """Keep to ``kernels.set_num_threads`` inside, and restore the caller's Numba setting."""
+def _run_limited(driver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Keep to ``kernels.set_num_threads``, and restore the caller's Numba setting."""
     limit = threads.limit()
     if limit is None:
-        yield
+        driver(*arguments)
         return
     before = numba.get_num_threads()
     numba.set_num_threads(min(limit, numba.config.NUMBA_NUM_THREADS))
     try:
-        yield
+        driver(*arguments)
     finally:
         numba.set_num_threads(before)
 
 
+def _start() -> None:
+    """Start Numba's threads: from then on jitted code can ask how many there are."""
+    global _takes_callers_at_once
+    numba.get_num_threads()
+    _takes_callers_at_once = _layer() != "workqueue"
+
+
 def _after_fork() -> None:
-    global _forked, _one_at_a_time
+    global _forked, _one_at_a_time, _takes_callers_at_once
     _forked = _layer() is not None
+    _takes_callers_at_once = False
     _one_at_a_time = threading.Lock()
 
 
