@@ -28,6 +28,12 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         subtract,
         zeros,
     )
+    from kernels.backends.numba.vector_rows_plain import (
+        exponential,
+        largest_lane,
+        load_or_lowest,
+        sum_lanes,
+    )
     from kernels.backends.numba.vector_tiles_plain import (
         add_products,
         add_sums,
@@ -55,6 +61,12 @@ else:
         subtract,
         zeros,
     )
+    from kernels.backends.numba.vector_rows import (
+        exponential,
+        largest_lane,
+        load_or_lowest,
+        sum_lanes,
+    )
     from kernels.backends.numba.vector_tiles import (
         add_products,
         add_sums,
@@ -70,10 +82,13 @@ __all__ = [
     "add_sums",
     "broadcast",
     "broadcast_rows",
+    "exponential",
     "greater_or_nan",
     "lanes",
+    "largest_lane",
     "load",
     "load_first",
+    "load_or_lowest",
     "load_rows",
     "load_rows_first",
     "multiply",
@@ -86,5 +101,6 @@ __all__ = [
     "store",
     "store_first",
     "subtract",
+    "sum_lanes",
     "zeros",
 ]
