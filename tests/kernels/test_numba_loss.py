@@ -28,6 +28,15 @@ def test_exponentials_to_the_last_places(K, scale, dtype):
     assert_within(got, exact.astype(dtype), size.astype(dtype), K)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exponentials_of_exact_arguments(dtype):
+    """Between 0 and x nothing is rounded before the exponential: a few roundings after it."""
+    x = np.linspace(-85, 0, 2001).astype(dtype)
+    got = kernels.softmax(np.stack([np.zeros_like(x), x], axis=1), backend="numba")[:, 1]
+    power = np.exp(x.astype(np.longdouble))
+    np.testing.assert_allclose(got, power / (1 + power), rtol=4 * np.finfo(dtype).eps)
+
+
 @pytest.mark.parametrize("K", [2, LANES, LANES + 3])
 def test_rows_without_a_finite_maximum(K):
     rows = np.zeros((4, K), np.float32)
