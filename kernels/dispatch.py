@@ -29,6 +29,7 @@ DEFAULT_BACKEND = "numba"
 ENTRY_POINTS = "cnn_kernels.backends"
 
 _BUILT_IN = ("naive", "numpy", "numba")
+_loaded: dict[str, Backend] = {}  # of those built in
 _registered: dict[str, Backend] = {}
 _process_default: str | None = None
 _in_context: ContextVar[str | None] = ContextVar("cnn_kernels_backend", default=None)
@@ -133,11 +134,18 @@ def chosen_name(name: str | None) -> str:
 def resolve(name: str | None) -> Backend:
     """Return the backend that is meant by :func:`chosen_name`, loaded."""
     chosen = chosen_name(name)
-    if chosen in _BUILT_IN:
-        return cast(Backend, importlib.import_module(f"kernels.backends.{chosen}"))
-    if chosen not in _registered:
-        register_backend(chosen, _offered()[chosen].load())
-    return _registered[chosen]
+    backend = _loaded.get(chosen) or _registered.get(chosen)
+    if backend is None:
+        backend = _load(chosen)
+    return backend
+
+
+def _load(name: str) -> Backend:
+    if name in _BUILT_IN:
+        module = importlib.import_module(f"kernels.backends.{name}")
+        return _loaded.setdefault(name, cast(Backend, module))
+    register_backend(name, _offered()[name].load())
+    return _registered[name]
 
 
 @functools.cache

@@ -15,6 +15,9 @@ from kernels.errors import ShapeError
 
 FLOAT_DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
+LARGEST_ARRAY = int(np.iinfo(np.intp).max)
+"""Bytes of an array, at most."""
+
 LARGEST_INTEGER = 2**31 - 1
 """Largest size, stride, padding or dilation: products of two of them still fit 64 bits."""
 
@@ -29,16 +32,7 @@ def floats(*, ndim: int | None = None, min_ndim: int = 0, **arrays: Any) -> None
     """
     first_name, first = next(iter(arrays.items()))
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            raise TypeError(
-                f"{name} must be a NumPy array of float32 or float64, got {type(array).__name__}"
-            )
-        if array.dtype not in FLOAT_DTYPES:
-            raise TypeError(f"{name} must be of dtype float32 or float64, got {array.dtype}")
-        if array.dtype != first.dtype:
-            raise TypeError(
-                f"{name} must have the dtype of {first_name}, {first.dtype}; got {array.dtype}"
-            )
+        _float(name, array, first_name, first)
     if ndim is not None and first.ndim != ndim:
         raise ShapeError(f"{first_name} must have {ndim} dimensions, got shape {first.shape}")
     if first.ndim < min_ndim:
@@ -49,7 +43,22 @@ def floats(*, ndim: int | None = None, min_ndim: int = 0, **arrays: Any) -> None
 
 def optional_floats(x: FloatArray, **arrays: Any) -> None:
     """Check arrays that may be None; the others have the dtype of ``x``, which is checked."""
-    floats(x=x, **{name: array for name, array in arrays.items() if array is not None})
+    for name, array in arrays.items():
+        if array is not None:
+            _float(name, array, "x", x)
+
+
+def _float(name: str, array: Any, first_name: str, first: Any) -> None:
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{name} must be a NumPy array of float32 or float64, got {type(array).__name__}"
+        )
+    if array.dtype not in FLOAT_DTYPES:
+        raise TypeError(f"{name} must be of dtype float32 or float64, got {array.dtype}")
+    if array.dtype != first.dtype:
+        raise TypeError(
+            f"{name} must have the dtype of {first_name}, {first.dtype}; got {array.dtype}"
+        )
 
 
 def shape(name: str, array: NDArray[Any] | None, wanted: tuple[int, ...], why: str) -> None:
@@ -100,7 +109,8 @@ def result(
 
 def new(backend: Backend, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return a new array of the backend's favourite layout."""
-    if math.prod(size or 1 for size in shape) * dtype.itemsize > np.iinfo(np.intp).max:
+    sizes = [size or 1 for size in shape] if 0 in shape else shape
+    if math.prod(sizes) * dtype.itemsize > LARGEST_ARRAY:
         raise ShapeError(f"the result must fit the memory, but it would have shape {shape}")
     return backend.empty(shape, dtype)
 
@@ -166,7 +176,9 @@ def within(name: str, array: IntArray, limit: int, why: str) -> None:
     """Check that all entries are from 0 to ``limit - 1``."""
     if array.size == 0:
         return
+    unsigned = array.view(array.dtype.str.replace("i", "u"))  # where negative numbers are large
+    if np.maximum.reduce(unsigned, axis=None) < limit:
+        return
     low, high = int(array.min()), int(array.max())
-    if low < 0 or high >= limit:
-        wrong = low if low < 0 else high
-        raise ShapeError(f"{name} must be from 0 to {limit - 1} to fit {why}, got {wrong}")
+    wrong = low if low < 0 else high
+    raise ShapeError(f"{name} must be from 0 to {limit - 1} to fit {why}, got {wrong}")

@@ -11,6 +11,7 @@ from kernels.backends.contract import FloatArray
 from kernels.errors import ShapeError
 from kernels.geometry import ConvGeometry
 from kernels.ops import checks, windows
+from kernels.ops.remembering import remembered
 
 IntPair = int | tuple[int, int]
 Padding = windows.Padding
@@ -228,6 +229,7 @@ def conv2d_backward_weight(
     return out
 
 
+@remembered
 def _geometry(
     x_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],

@@ -93,7 +93,10 @@ def linear_backward(
     gradients = LinearGradients(
         checks.new(chosen, x.shape, x.dtype), np.empty(weight.shape, x.dtype), np.empty(O, x.dtype)
     )
-    chosen.linear_backward(grad_y, x, weight, **gradients._asdict())
+    grad_x, grad_weight, grad_bias = gradients
+    chosen.linear_backward(
+        grad_y, x, weight, grad_x=grad_x, grad_weight=grad_weight, grad_bias=grad_bias
+    )
     return gradients
 
 

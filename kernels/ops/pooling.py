@@ -11,6 +11,7 @@ from kernels.backends.contract import FloatArray, IntArray
 from kernels.errors import ShapeError
 from kernels.geometry import PoolGeometry
 from kernels.ops import checks, windows
+from kernels.ops.remembering import remembered
 
 IntPair = int | tuple[int, int]
 
@@ -288,6 +289,7 @@ def global_avg_pool2d_backward(
     return grad_x
 
 
+@remembered
 def _geometry(
     shape: tuple[int, ...],
     kernel_size: object,

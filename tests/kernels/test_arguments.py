@@ -246,3 +246,28 @@ def test_nothing_is_written_when_an_argument_is_wrong():
     with pytest.raises(ShapeError):
         kernels.max_pool2d_backward(X, np.full(X.shape, 30), X.shape, out=out)
     assert (out == 7.0).all()
+
+
+@pytest.mark.parametrize("stride", [True, 1.0, (1, True), (1.0, 1), np.float64(1)])
+def test_what_equals_a_valid_argument_is_refused_after_it(stride):
+    for valid in (1, (1, 1)):
+        conv(stride=valid)
+        pool(stride=valid)
+    for call in (conv, pool):
+        with pytest.raises(TypeError, match=r"^stride must be an integer, got"):
+            call(stride=stride)
+
+
+def test_ceil_mode_is_told_from_an_integer_after_it():
+    pool(ceil_mode=True)
+    with pytest.raises(TypeError, match=r"^ceil_mode must be True or False, got 1"):
+        pool(ceil_mode=1)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", ">i4", ">u8", "int64"])
+def test_labels_of_any_integer_dtype(dtype):
+    logits = np.zeros((2, 3))
+    kernels.softmax_cross_entropy(logits, np.array([0, 2], dtype))
+    for wrong in (3, 100) if "u" in dtype else (3, -1):
+        with pytest.raises(ShapeError, match=f"^labels must be from 0 to 2 .* got {wrong}$"):
+            kernels.softmax_cross_entropy(logits, np.array([0, wrong], dtype))

@@ -1,4 +1,4 @@
-"""A linear layer and its gradients: matrix products on the micro-kernel, in blocks of C."""
+"""A linear layer and its gradients, in blocks that are whole cores' work and fit the caches."""
 
 from __future__ import annotations
 
@@ -6,21 +6,46 @@ import numba
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import parallel
-from kernels.backends.numba.memory import flat_input
-from kernels.backends.numba.reduction import channel_sums
-from kernels.backends.numba.table_kernel import multiply_accumulate
+from kernels.backends.numba.dense_kernel import (
+    BLOCK_BYTES,
+    TILE_COLUMNS,
+    TILE_ROWS,
+    dot_tile,
+    product_edge,
+    product_tile,
+)
+from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.vector import add, lanes, load_first, store_first, zeros
 
-BLOCK_ROWS = 32
-BLOCK_COLUMNS = 128
+TASKS = 16
+"""Blocks that work is cut into, so that a batch of one image uses all cores, too."""
+
+THREAD_WORK = 250_000
+"""Multiply-adds, 4 µs of one core, that are worth a thread; to wake one takes 1 µs or more."""
+
+READING_WORK = 12
+"""Multiply-adds in the time that one weight takes to come from memory."""
+
+LINE = 64
+"""Bytes of a cache line: blocks begin where one does, if the rows do."""
+
+BLOCK_TERMS = 512
+"""Terms of a gradient that are summed before they go to memory: errors grow with a block."""
+
+MOST_ROWS, MOST_COLUMNS = 32, 32
+"""Largest block of the forward pass: its rows of x are read from the L2 cache 8 times."""
 
 
 def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray) -> None:
-    """Take ``weight @ x.T``: turning x round costs less than turning the weights round."""
-    N, O = out.shape
-    transposed = np.zeros((O, N), x.dtype)
-    _product(weight, np.ascontiguousarray(x.T), transposed)
-    np.add(transposed.T, 0 if bias is None else bias, out=out)
+    """Take dot products of rows of x and rows of the weights."""
+    (N, I), O = x.shape, len(weight)
+    start = np.zeros(O, x.dtype) if bias is None else bias
+    columns = min(MOST_COLUMNS, _part(O, _share(N), TILE_COLUMNS))
+    terms = _part(I, -(-I * x.itemsize // BLOCK_BYTES), LINE // x.itemsize)
+    with FlatOutput(out) as y:
+        flat = flat_input(x), flat_input(weight), flat_input(start)
+        _forward_blocks(*flat, y, N, I, O, columns, terms, _threads(N, I, O))
 
 
 def linear_backward(
@@ -33,26 +58,123 @@ def linear_backward(
     grad_bias: FloatArray,
 ) -> None:
     """Take ``grad_y @ weight``, ``grad_y.T @ x`` and the sum over rows."""
-    grad_x[...] = 0
-    _product(grad_y, weight, grad_x)
-    grad_weight[...] = 0
-    _product(np.ascontiguousarray(grad_y.T), x, grad_weight)
-    grad_bias[...] = channel_sums(flat_input(grad_y), grad_y.shape[1])
+    (N, I), O = x.shape, len(weight)
+    columns = _part(I, TASKS, TILE_COLUMNS * 64 // x.itemsize)
+    parts = -(-TASKS // -(-I // columns))
+    rows = _part(N, parts, TILE_ROWS), _part(O, parts, TILE_ROWS)
+    threads = _threads(2 * N, I, O)
+    flat = flat_input(grad_y), flat_input(x), flat_input(weight)
+    outputs = FlatOutput(grad_x), FlatOutput(grad_weight), FlatOutput(grad_bias)
+    with outputs[0] as to_x, outputs[1] as to_weight, outputs[2] as to_bias:
+        _backward_blocks(*flat, to_x, to_weight, to_bias, N, I, O, columns, parts, *rows, threads)
 
 
-def _product(a: FloatArray, b: FloatArray, c: FloatArray) -> None:
-    """Add ``a @ b`` to C-contiguous ``c``."""
-    (M, K), V = a.shape, b.shape[1]
-    _multiply(flat_input(a), flat_input(b), c.reshape(-1), np.arange(M) * K, np.arange(K), V)
+def _threads(N: int, I: int, O: int) -> int:
+    """Return how many threads are worth their while, at most."""
+    return 1 + (N + READING_WORK) * I * O // THREAD_WORK
+
+
+def _share(N: int) -> int:
+    """Return into how many parts the outputs are cut, beside the blocks of rows."""
+    return -(-TASKS // max(1, -(-N // MOST_ROWS)))
+
+
+def _part(size: int, parts: int, unit: int) -> int:
+    """Return a ``parts``-th of ``size``, rounded up to units."""
+    return -(-size // (parts * unit)) * unit
 
 
 @parallel
-def _multiply(a, b, c, a_rows, a_columns, V):
-    M = len(a_rows)
-    c_rows = np.arange(M) * V
-    down, across = -(-M // BLOCK_ROWS), -(-V // BLOCK_COLUMNS)
-    for block in numba.prange(down * across):
-        m, v = block // across * BLOCK_ROWS, block % across * BLOCK_COLUMNS
-        rows = slice(m, min(m + BLOCK_ROWS, M))
-        columns = min(BLOCK_COLUMNS, V - v)
-        multiply_accumulate(c, v, c_rows[rows], a, 0, a_rows[rows], a_columns, b, v, V, columns)
+def _forward_blocks(x, weight, bias, y, N, I, O, columns, terms, threads):
+    across = -(-O // columns)
+    team = keep_to(threads)
+    for block in numba.prange(-(-N // MOST_ROWS) * across):
+        n, o = block // across * MOST_ROWS, block % across * columns
+        n_end, o_end = min(n + MOST_ROWS, N), min(o + columns, O)
+        for row in range(n, n_end):
+            for column in range(o, o_end):
+                y[row * O + column] = bias[column]
+        for i in range(0, I, terms):
+            _add_dots(x, weight, y, n, n_end, o, o_end, i, min(terms, I - i), I, O)
+    restore(team)
+
+
+@serial
+def _add_dots(x, weight, y, n_begin, n_end, o_begin, o_end, i, terms, I, O):
+    """Add to a block of y the dot products of ``terms`` columns from ``i`` on."""
+    for o in range(o_begin, o_end, TILE_COLUMNS):
+        columns = min(TILE_COLUMNS, o_end - o)
+        w = o * I + i
+        # Weights come from memory: each tile asks for a row of those that are needed next.
+        ahead = w + TILE_COLUMNS * I if o + TILE_COLUMNS < o_end else o_begin * I + i + terms
+        for n in range(n_begin, n_end, TILE_ROWS):
+            rows = min(TILE_ROWS, n_end - n)
+            soon = ahead + n // TILE_ROWS % TILE_COLUMNS * I
+            dot_tile(y, n * O + o, O, x, n * I + i, weight, w, I, terms, soon, rows, columns)
+
+
+@parallel
+def _backward_blocks(
+    grad,
+    x,
+    weight,
+    grad_x,
+    grad_weight,
+    grad_bias,
+    N,
+    I,
+    O,
+    columns,
+    parts,
+    n_rows,
+    o_rows,
+    threads,
+):
+    """Give a task some columns of both x and the weights, and a share of their rows."""
+    across = -(-I // columns)
+    team = keep_to(threads)
+    for block in numba.prange(across * parts):
+        v, part = block % across * columns, block // across
+        v_end = min(v + columns, I)
+        n, o = min(part * n_rows, N), min(part * o_rows, O)
+        n_end, o_end = min(n + n_rows, N), min(o + o_rows, O)
+        _product_block(grad_x, grad, O, 1, weight, n, n_end, v, v_end, I, O)
+        _product_block(grad_weight, grad, 1, O, x, o, o_end, v, v_end, I, N)
+        if v == 0:
+            _sum_columns(grad_bias, grad, o, o_end, N, O)
+    restore(team)
+
+
+@serial
+def _product_block(c, a, a_row, a_term, b, m_begin, m_end, v_begin, v_end, width, K):
+    """Write a block of ``c = a @ b``; rows of b and c have ``width`` columns."""
+    step = TILE_COLUMNS * lanes(c)
+    whole = v_end - (v_end - v_begin) % step
+    for k in range(0, max(1, K), BLOCK_TERMS):  # without terms the sums are 0
+        terms, a_k, b_k = min(BLOCK_TERMS, K - k), a_term * k, width * k
+        keep = lanes(c) if k else 0
+        for v in range(v_begin, whole, step):
+            b_v = b_k + v
+            for m in range(m_begin, m_end, TILE_ROWS):
+                a_m, to, rows = a_k + m * a_row, m * width + v, min(TILE_ROWS, m_end - m)
+                soon = b_v + step + m // TILE_ROWS % TILE_COLUMNS * lanes(c)
+                product_tile(c, to, a, a_m, a_row, a_term, b, b_v, width, terms, soon, rows, keep)
+        for v in range(whole, v_end, lanes(c)):
+            b_v, valid = b_k + v, min(lanes(c), v_end - v)
+            for m in range(m_begin, m_end, TILE_ROWS):
+                a_m, to, rows = a_k + m * a_row, m * width + v, min(TILE_ROWS, m_end - m)
+                product_edge(c, to, a, a_m, a_row, a_term, b, b_v, width, terms, rows, keep, valid)
+
+
+@serial
+def _sum_columns(sums, values, begin, end, rows, width):
+    """Sum columns ``begin`` to ``end`` of a matrix, BLOCK_TERMS rows at a time."""
+    for c in range(begin, end, lanes(values)):
+        valid = min(lanes(values), end - c)
+        total = zeros(values)
+        for first in range(0, rows, BLOCK_TERMS):
+            part = zeros(values)
+            for row in range(first, min(first + BLOCK_TERMS, rows)):
+                part = add(part, load_first(values, row * width + c, valid))
+            total = add(total, part)
+        store_first(sums, c, total, valid)

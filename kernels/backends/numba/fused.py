@@ -1,4 +1,4 @@
-"""The fused operations: plain loop nests that also load and finish; see ``loading``, ``finishing``."""
+"""The fused operations: loop nests that load and finish as well (``loading``, ``finishing``)."""
 
 from __future__ import annotations
 

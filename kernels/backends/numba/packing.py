@@ -32,14 +32,15 @@ another out of the L1 cache."""
 
 @parallel
 def pack(weight, plain, packed, taps, step_source, step_target, shape):
-    """Fill ``plain`` with [group][panel][term][panel's channels], ``packed`` with Winograd's points.
+    """Pack weights for the direct algorithm, and from those for Winograd's.
 
     Parameters
     ----------
     weight : flat array
         (O, C / groups, KH · KW).
     plain : array
-        A phase's terms are its taps times the source channels of a group.
+        Is filled with [group][panel][term][panel's channels]; a phase's terms are its taps times
+        the source channels of a group.
     packed : array
         [point][panel][source channel][panel's channels]: G g Gᵀ; empty for the direct algorithm.
     taps : array

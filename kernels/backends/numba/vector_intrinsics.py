@@ -112,7 +112,26 @@ def _store(
     builder.call(function, [value, pointer, ir.IntType(32)(_align(vector)), mask])
 
 
-def _multiply_add(context: Any, builder: Any, vector: VectorType, a: Any, b: Any, c: Any) -> Any:
+def emit_load_first(
+    context: Any, builder: Any, vector: VectorType, pointer: Any, count: Any
+) -> Any:
+    """Emit the load of ``count`` elements, and zeros in the other lanes."""
+    vectors = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
+    return _load(context, builder, vector, vectors, _first(builder, count, vector.lanes))
+
+
+def emit_store_first(
+    context: Any, builder: Any, vector: VectorType, pointer: Any, value: Any, count: Any
+) -> None:
+    """Emit the store of the first ``count`` lanes."""
+    vectors = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
+    _store(context, builder, vector, value, vectors, _first(builder, count, vector.lanes))
+
+
+def emit_multiply_add(
+    context: Any, builder: Any, vector: VectorType, a: Any, b: Any, c: Any
+) -> Any:
+    """Emit ``a · b + c``."""
     if not FUSED_MULTIPLY_ADD:
         return builder.fadd(builder.fmul(a, b), c)
     value_type = context.get_value_type(vector)
@@ -122,42 +141,6 @@ def _multiply_add(context: Any, builder: Any, vector: VectorType, a: Any, b: Any
         f"llvm.fma.{_suffix(vector)}",
     )
     return builder.call(function, [a, b, c])
-
-
-@intrinsic
-def pointer(typing: Any, array: Any, index: Any) -> Any:
-    """Return a pointer to ``array[index]``, which the functions here take for an array.
-
-    It keeps nothing alive. To a function it is one argument where an array is seven, and it has no
-    reference count: in the micro-kernel these cost as much as a third of a small product.
-    """
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _pointer(context, builder, array, *arguments)
-
-    return types.CPointer(array.dtype)(array, types.intp), generate
-
-
-@intrinsic
-def address(typing: Any, array: Any) -> Any:
-    """Return where an array's elements begin, as a number."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = _pointer(context, builder, array, arguments[0], ir.IntType(64)(0))
-        return builder.ptrtoint(data, ir.IntType(64))
-
-    return types.intp(array), generate
-
-
-@intrinsic
-def at_address(typing: Any, like: Any, number: Any) -> Any:
-    """Return a pointer to elements of the dtype of ``like`` that begin at an address."""
-    result = types.CPointer(like.dtype)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[1], context.get_value_type(result))
-
-    return result(like, types.intp), generate
 
 
 @intrinsic
@@ -501,7 +484,7 @@ def multiply_add(typing: Any, a: Any, b: Any, c: Any) -> Any:
     """``a · b + c``, rounded once where the machine can."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _multiply_add(context, builder, a, *arguments)
+        return emit_multiply_add(context, builder, a, *arguments)
 
     return a(a, b, c), generate
 
@@ -517,123 +500,6 @@ def replaced(typing: Any, items: Any, index: Any, value: Any) -> Any:
         return builder.load(stack)
 
     return items(items, types.intp, value), generate
-
-
-@intrinsic(prefer_literal=True)
-def rank_one_update(
-    typing: Any, tile: Any, rows: Any, a: Any, a_place: Any, a_step: Any, b: Any, b_place: Any
-) -> Any:
-    """Add a column of A times a row of B to a tile, a tuple of ``rows`` rows of vectors.
-
-    ``tile[i, j] += a[a_place + i · a_step] · b[b_place + j · lanes :][:lanes]``. Written out in
-    full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not unrolled and spilled.
-    """
-    vector = tile.dtype
-    vectors = len(tile) // rows.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, a_value, a_first, step, b_value, b_first = arguments
-        items = cgutils.unpack_tuple(builder, sums)
-        b_pointer = _vector_pointer(context, builder, vector, b, b_value, b_first)
-        row_of_b = [_load_at(builder, vector, b_pointer, j) for j in range(vectors)]
-        a_pointer = _pointer(context, builder, a, a_value, a_first)
-        for i in range(rows.literal_value):
-            place = builder.gep(a_pointer, [builder.mul(step, step.type(i))])
-            factor = _splat(builder, builder.load(place), vector.lanes)
-            for j in range(vectors):
-                at = i * vectors + j
-                items[at] = _multiply_add(context, builder, vector, factor, row_of_b[j], items[at])
-        return context.make_tuple(builder, tile, items)
-
-    return tile(tile, rows, a, a_place, a_step, b, b_place), generate
-
-
-def _make_tile_access(store: bool, masked: bool) -> Any:
-    """Make the code of the functions that move a tile's rows from or to memory."""
-
-    def code(tile: Any, rows: Any, array: Any) -> Any:
-        vector = tile.dtype
-        vectors = len(tile) // rows.literal_value
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            sums, _, value, first, step = arguments[:5]
-            mask = _first(builder, arguments[5], vector.lanes) if masked else None
-            items = cgutils.unpack_tuple(builder, sums)
-            start = _pointer(context, builder, array, value, first)
-            for i in range(rows.literal_value):
-                row = builder.gep(start, [builder.mul(step, step.type(i))])
-                row = builder.bitcast(row, context.get_value_type(vector).as_pointer())
-                for j in range(vectors):
-                    place = builder.gep(row, [step.type(j)])
-                    last = mask if j == vectors - 1 else None
-                    at = i * vectors + j
-                    if store:
-                        _store(context, builder, vector, items[at], place, last)
-                    else:
-                        loaded = _load(context, builder, vector, place, last)
-                        items[at] = builder.fadd(items[at], loaded)
-            return context.get_dummy_value() if store else context.make_tuple(builder, tile, items)
-
-        return generate
-
-    return code
-
-
-_adding, _adding_first = _make_tile_access(False, False), _make_tile_access(False, True)
-_storing, _storing_first = _make_tile_access(True, False), _make_tile_access(True, True)
-
-
-@intrinsic(prefer_literal=True)
-def add_rows(typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any) -> Any:
-    """Return the tile plus the rows of vectors at ``array[place + i · step]``."""
-    return tile(tile, rows, array, place, step), _adding(tile, rows, array)
-
-
-@intrinsic(prefer_literal=True)
-def add_rows_first(
-    typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any, valid: Any
-) -> Any:
-    """Do as ``add_rows``, but read only the first ``valid`` lanes of each row's last vector."""
-    return tile(tile, rows, array, place, step, valid), _adding_first(tile, rows, array)
-
-
-@intrinsic(prefer_literal=True)
-def store_rows(typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any) -> Any:
-    """Store the tile's rows of vectors at ``array[place + i · step]``."""
-    return types.void(tile, rows, array, place, step), _storing(tile, rows, array)
-
-
-@intrinsic(prefer_literal=True)
-def store_rows_first(
-    typing: Any, tile: Any, rows: Any, array: Any, place: Any, step: Any, valid: Any
-) -> Any:
-    """Do as ``store_rows``, but write only the first ``valid`` lanes of each row's last vector."""
-    return types.void(tile, rows, array, place, step, valid), _storing_first(tile, rows, array)
-
-
-@intrinsic
-def tap_matches(typing: Any, like: Any, positions: Any, index: Any, tap: Any, count: Any) -> Any:
-    """Return for each of the first ``count`` lanes whether the byte ``positions[index]`` is tap."""
-    result = VectorType(types.boolean, like.lanes)
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        _, value, place, wanted, valid = arguments
-        wide = ir.VectorType(ir.IntType(8), like.lanes)
-        pointer = builder.bitcast(
-            _pointer(context, builder, positions, value, place), wide.as_pointer()
-        )
-        mask = _first(builder, valid, like.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(wide, [pointer.type, ir.IntType(32), mask.type, wide]),
-            f"llvm.masked.load.v{like.lanes}i8.p0",
-        )
-        none = ir.Constant(wide, [255] * like.lanes)
-        found = builder.call(function, [pointer, ir.IntType(32)(1), mask, none])
-        sought = _splat(builder, builder.trunc(wanted, ir.IntType(8)), like.lanes)
-        return builder.icmp_unsigned("==", found, sought)
-
-    return result(like, positions, types.intp, types.intp, types.intp), generate
 
 
 @intrinsic(prefer_literal=True)

@@ -15,21 +15,6 @@ def lanes(array: FloatArray) -> int:
     return REGISTER_BYTES // array.itemsize
 
 
-def pointer(array: FloatArray, index: int) -> FloatArray:
-    """Return the array from an index on."""
-    return array[index:]
-
-
-def address(array: Any) -> Any:
-    """Return the array itself."""
-    return array
-
-
-def at_address(like: FloatArray, array: Any) -> Any:
-    """Return the array itself."""
-    return array
-
-
 def load(array: FloatArray, index: int) -> FloatArray:
     """Return ``array[index : index + lanes]``."""
     return load_first(array, index, lanes(array))
@@ -177,67 +162,6 @@ def replaced(items: tuple[Any, ...], index: int, value: Any) -> tuple[Any, ...]:
 def repeat(value: Any, count: int) -> tuple[Any, ...]:
     """Return ``(value,) * count``."""
     return (value,) * count
-
-
-def rank_one_update(
-    tile: tuple[Any, ...],
-    rows: int,
-    a: FloatArray,
-    a_place: int,
-    a_step: int,
-    b: FloatArray,
-    b_place: int,
-) -> tuple[Any, ...]:
-    """Return the tile plus a column of A times a row of B."""
-    vectors, width = len(tile) // rows, len(tile[0])
-    column = a[a_place + a_step * np.arange(rows)]
-    row = b[b_place : b_place + vectors * width].reshape(vectors, width)
-    return tuple(tile[i * vectors + j] + column[i] * row[j] for i, j in _places(tile, rows))
-
-
-def add_rows(
-    tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, step: int
-) -> tuple[Any, ...]:
-    """Return the tile plus the rows of vectors at ``array[place + i · step]``."""
-    return add_rows_first(tile, rows, array, place, step, len(tile[0]))
-
-
-def add_rows_first(
-    tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, step: int, valid: int
-) -> tuple[Any, ...]:
-    """Do as ``add_rows``, but read only the first ``valid`` lanes of each row's last vector."""
-    vectors, width = len(tile) // rows, len(tile[0])
-    return tuple(
-        tile[i * vectors + j]
-        + load_first(array, place + i * step + j * width, valid if j == vectors - 1 else width)
-        for i, j in _places(tile, rows)
-    )
-
-
-def store_rows(tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, step: int) -> None:
-    """Store the tile's rows of vectors at ``array[place + i · step]``."""
-    store_rows_first(tile, rows, array, place, step, len(tile[0]))
-
-
-def store_rows_first(
-    tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, step: int, valid: int
-) -> None:
-    """Do as ``store_rows``, but write only the first ``valid`` lanes of each row's last vector."""
-    vectors, width = len(tile) // rows, len(tile[0])
-    for i, j in _places(tile, rows):
-        count = valid if j == vectors - 1 else width
-        store_first(array, place + i * step + j * width, tile[i * vectors + j], count)
-
-
-def tap_matches(like: FloatArray, positions: Any, index: int, tap: int, count: int) -> Any:
-    """Return for each of the first ``count`` lanes whether the byte ``positions[index]`` is tap."""
-    found = np.full(len(like), 255, np.uint8)
-    found[:count] = positions[index : index + count]
-    return found == tap
-
-
-def _places(tile: tuple[Any, ...], rows: int) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(rows) for j in range(len(tile) // rows)]
 
 
 def turn_square(

@@ -222,10 +222,11 @@ def convolve_winograd(
     point_weights = s.panels * C * s.panel
     for panel in range(panel_from, panel_to):
         V = min(s.panel, s.out_group - panel * s.panel)
+        columns = -(-V // lanes(work)) * lanes(work)
         for point in range(36):
             products = s.products_place + point * tiles * s.panel
             multiply_panel(
-                work, start, work, weights, segments, tiles, s.panel if lanes(work) < V else lanes(work),
+                work, start, work, weights, segments, tiles, columns,
                 products, 0, point * tiles * C, s.panel, NO_BASE, C, 1,
                 point * point_weights + panel * C * s.panel, s.panel, C, C + 1,
             )  # fmt: skip

@@ -1,0 +1,207 @@
+"""Intrinsics on several vectors at a time, from which a matrix product's tiles are made.
+
+They emit a whole step of a tile: loops over tuples, written in jitted code, are not always
+unrolled by LLVM, and an accumulator that is not in a register costs a load and a store per term.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from kernels.backends.numba.vector_intrinsics import (
+    VectorType,
+    _align,
+    _full,
+    _pointer,
+    _splat,
+    emit_load_first,
+    emit_multiply_add,
+    emit_store_first,
+)
+
+
+@intrinsic(prefer_literal=True)
+def load_rows(typing: Any, array: Any, start: Any, step: Any, last: Any, count: Any) -> Any:
+    """``count`` vectors at ``start``, ``start + step``, …, of which those after ``last`` repeat it.
+
+    ``count`` is a constant. Rows that repeat let a tile serve the edge of a matrix, too.
+    """
+    vector, number = _full(array), count.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointer_type = context.get_value_type(vector).as_pointer()
+        values = []
+        for place in _places(builder, arguments[1:4], number):
+            pointer = _pointer(context, builder, array, arguments[0], place)
+            values.append(
+                builder.load(builder.bitcast(pointer, pointer_type), align=_align(vector))
+            )
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(vector, number)(
+        array, types.intp, types.intp, types.intp, count
+    ), generate
+
+
+@intrinsic(prefer_literal=True)
+def load_rows_first(
+    typing: Any, array: Any, start: Any, step: Any, last: Any, valid: Any, count: Any
+) -> Any:
+    """The same for their first ``valid`` elements, with 0 in the other lanes."""
+    vector, number = _full(array), count.literal_value
+    integer = types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        pointers = (
+            _pointer(context, builder, array, arguments[0], place)
+            for place in _places(builder, arguments[1:4], number)
+        )
+        values = [emit_load_first(context, builder, vector, p, arguments[4]) for p in pointers]
+        return context.make_tuple(builder, signature.return_type, values)
+
+    result = types.UniTuple(vector, number)
+    return result(array, integer, integer, integer, integer, count), generate
+
+
+@intrinsic(prefer_literal=True)
+def broadcast_rows(typing: Any, array: Any, start: Any, step: Any, last: Any, count: Any) -> Any:
+    """The elements where :func:`load_rows` loads vectors, each in every lane of a vector."""
+    vector, number = _full(array), count.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values = []
+        for place in _places(builder, arguments[1:4], number):
+            scalar = builder.load(_pointer(context, builder, array, arguments[0], place))
+            values.append(_splat(builder, scalar, vector.lanes))
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(vector, number)(
+        array, types.intp, types.intp, types.intp, count
+    ), generate
+
+
+@intrinsic
+def add_products(typing: Any, total: Any, left: Any, right: Any) -> Any:
+    """``total[i · len(right) + j] + left[i] · right[j]`` for all i and j: a tile of a product.
+
+    Emitted here and not by loops over tuples, which LLVM does not always unroll.
+    """
+    vector = total.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, rows, columns = (
+            cgutils.unpack_tuple(builder, items, len(kind))
+            for items, kind in zip(arguments, (total, left, right), strict=True)
+        )
+        pairs = [(row, column) for row in rows for column in columns]
+        values = [
+            emit_multiply_add(context, builder, vector, row, column, one)
+            for (row, column), one in zip(pairs, sums, strict=True)
+        ]
+        return context.make_tuple(builder, total, values)
+
+    return total(total, left, right), generate
+
+
+@intrinsic(prefer_literal=True)
+def add_sums(
+    typing: Any,
+    array: Any,
+    start: Any,
+    step: Any,
+    rows: Any,
+    columns: Any,
+    vectors: Any,
+    in_row: Any,
+) -> Any:
+    """Add the sum of each vector's lanes to an element, in rows of ``in_row``, a constant.
+
+    That of ``vectors[i · in_row + j]`` goes to ``array[start + i · step + j]`` if ``i < rows`` and
+    ``j < columns``. There is a power of two of vectors. (Taken one by one from a tuple, the sums
+    cost a jump each: 15 % of the whole product.)
+    """
+    number = in_row.literal_value
+    row_type = VectorType(array.dtype, number)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        array_, start, step, rows, columns, items, _ = arguments
+        values = cgutils.unpack_tuple(builder, items, len(vectors))
+        totals, width = _sum_lanes(builder, values, vectors.dtype.lanes)
+        for i in range(len(vectors) // number):
+            total, first = totals[i * number // width], i * number % width
+            sums = builder.shuffle_vector(total, total, _order(range(first, first + number)))
+            index = builder.add(start, builder.mul(step, step.type(i)))
+            pointer = _pointer(context, builder, array, array_, index)
+            inside = builder.icmp_signed(">", rows, rows.type(i))
+            valid = builder.select(inside, columns, columns.type(0))
+            before = emit_load_first(context, builder, row_type, pointer, valid)
+            after = builder.fadd(before, sums)
+            emit_store_first(context, builder, row_type, pointer, after, valid)
+        return context.get_dummy_value()
+
+    integer = types.intp
+    result = types.void(array, integer, integer, integer, integer, vectors, in_row)
+    return result, generate
+
+
+def _sum_lanes(builder: Any, vectors: list[Any], lanes: int) -> tuple[list[Any], int]:
+    """Halve the lanes that belong to one sum, two vectors into one, until each has one lane.
+
+    16 vectors of 16 lanes take 15 additions and 30 shuffles instead of 64 of each.
+    """
+    width, segment = lanes, lanes
+    while segment > 1:
+        half = segment // 2
+        firsts = [lane for lane in range(2 * width) if lane % segment < half]
+        if len(vectors) == 1:
+            firsts = firsts[: len(firsts) // 2]
+            width //= 2
+            pairs = [(vectors[0], vectors[0])]
+        else:
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+        lower, upper = _order(firsts), _order([lane + half for lane in firsts])
+        vectors = [
+            builder.fadd(builder.shuffle_vector(*pair, lower), builder.shuffle_vector(*pair, upper))
+            for pair in pairs
+        ]
+        segment = half
+    return vectors, width
+
+
+def _order(lanes: Any) -> Any:
+    numbers = list(lanes)
+    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
+
+
+def _places(builder: Any, rows: Any, count: int) -> list[Any]:
+    """Return the index of each row, from start, step and last."""
+    start, step, last = rows
+    places = []
+    for i in range(count):
+        number = last.type(i)
+        row = builder.select(builder.icmp_signed("<", number, last), number, last)
+        places.append(builder.add(start, builder.mul(row, step)))
+    return places
+
+
+@intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of ``array[index]``, which need not exist."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        i32 = ir.IntType(32)
+        element = _pointer(context, builder, array, *arguments)
+        place = builder.bitcast(element, ir.IntType(8).as_pointer())
+        signature_type = ir.FunctionType(ir.VoidType(), [place.type, i32, i32, i32])
+        function = cgutils.get_or_insert_function(
+            builder.module, signature_type, "llvm.prefetch.p0"
+        )
+        builder.call(function, [place, i32(0), i32(3), i32(1)])  # to read, all caches, data
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
