@@ -11,6 +11,7 @@ import numba
 import numpy as np
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba import depthwise
 from kernels.backends.numba.blocks import clear, copy
 from kernels.backends.numba.jit import parallel, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
@@ -33,6 +34,9 @@ def conv2d(
     out: FloatArray,
 ) -> None:
     """Gather each output from the inputs under its window."""
+    if depthwise.fits(geometry):
+        depthwise.conv2d(x, weight, bias, geometry, out=out)
+        return
     plan = forward_plan(geometry)
     start = np.zeros(geometry.out_channels, x.dtype) if bias is None else bias
     weights = _packed(weight, plan, geometry, transposed=False)
@@ -44,6 +48,9 @@ def conv2d_backward_input(
     grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Gather each input's gradient from the outputs it went into."""
+    if depthwise.fits(geometry):
+        depthwise.conv2d_backward_input(grad_y, weight, geometry, out=out)
+        return
     plan = backward_plan(geometry)
     start = np.zeros(geometry.channels, grad_y.dtype)
     weights = _packed(weight, plan, geometry, transposed=True)
@@ -55,6 +62,9 @@ def conv2d_backward_weight(
     grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Multiply the transposed windows by the outputs' gradients, and sum over images."""
+    if depthwise.fits(geometry):
+        depthwise.conv2d_backward_weight(grad_y, x, geometry, out=out)
+        return
     plan = forward_plan(geometry)
     G, (O, Cg, KH, KW) = geometry.groups, geometry.weight_shape
     partials = np.zeros((_partials(plan, out.nbytes), G, KH * KW * Cg, O // G), x.dtype)

@@ -149,6 +149,26 @@ def store_first(typing: Any, array: Any, index: Any, vector: Any, count: Any) ->
 
 
 @intrinsic
+def prefetch(typing: Any, array: Any, index: Any) -> Any:
+    """Have the cache line of ``array[index]``, which may lie outside, come in to be read."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        byte = builder.bitcast(
+            _pointer(context, builder, array, *arguments), ir.IntType(8).as_pointer()
+        )
+        numbers = [ir.IntType(32)] * 3
+        signature_type = ir.FunctionType(ir.VoidType(), [byte.type, *numbers])
+        function = cgutils.get_or_insert_function(
+            builder.module, signature_type, "llvm.prefetch.p0"
+        )
+        read, into_all_levels, data = (ir.IntType(32)(number) for number in (0, 3, 1))
+        builder.call(function, [byte, read, into_all_levels, data])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
 def broadcast(typing: Any, array: Any, index: Any) -> Any:
     """``array[index]`` in every lane."""
     vector = _full(array)

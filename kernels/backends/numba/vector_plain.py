@@ -37,6 +37,10 @@ def store_first(array: FloatArray, index: int, vector: FloatArray, count: int) -
     array[index : index + count] = vector[:count]
 
 
+def prefetch(array: FloatArray, index: int) -> None:
+    """Do nothing: how fast memory comes in is the processor's affair here."""
+
+
 def broadcast(array: FloatArray, index: int) -> FloatArray:
     """Return ``array[index]`` in every lane."""
     return np.full(lanes(array), array[index])
