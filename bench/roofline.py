@@ -10,10 +10,8 @@ import argparse
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numba
 import numpy as np
@@ -21,23 +19,11 @@ import numpy as np
 from bench import turns
 from kernels.backends.numba.jit import PRANGE_ONLY, serial
 from kernels.backends.numba.memory import empty
-from kernels.backends.numba.vector import (
-    broadcast,
-    lanes,
-    load,
-    multiply_add,
-    repeat,
-    replaced,
-    store,
-    zeros,
-)
+from kernels.backends.numba.peak import fastest, peak_gflops
+from kernels.backends.numba.vector import broadcast, lanes, load, multiply_add, store, zeros
 
 FLOAT = np.dtype(np.float32)
 
-# Enough independent sums to hide the latency of 4 cycles with 2 units, few enough for 16 registers.
-CHAINS = 12
-LINKS = 200_000
-REPEATS = 15
 WORKING_SETS = tuple(2**power for power in (15, 17, 19, 21, 23, 25, 27, 29))
 """Bytes read and written in all, over all threads: 32 KiB to 512 MiB."""
 
@@ -59,32 +45,12 @@ class Roofline(TypedDict):
 
 
 @serial
-def _multiply_adds(data, start, links):  # type: ignore[no-untyped-def]
-    width = lanes(data)
-    factor, addend = broadcast(data, start), broadcast(data, start + 1)
-    sums = repeat(zeros(data), CHAINS)
-    for i in range(CHAINS):
-        sums = replaced(sums, i, load(data, start + i * width))
-    for _ in range(links):
-        for i in range(CHAINS):
-            sums = replaced(sums, i, multiply_add(sums[i], factor, addend))
-    for i in range(CHAINS):
-        store(data, start + i * width, sums[i])
-
-
-@serial
 def _scale(x, y, start, end, passes):  # type: ignore[no-untyped-def]
     width = lanes(x)
     none = zeros(x)
     for _ in range(passes):
         for i in range(start, end, width):
             store(y, i, multiply_add(load(x, i), broadcast(x, start), none))
-
-
-@numba.njit(parallel=PRANGE_ONLY, nogil=True)
-def _multiply_adds_everywhere(data, links, threads):  # type: ignore[no-untyped-def]
-    for part in numba.prange(threads):
-        _multiply_adds(data, part * (len(data) // threads), links)
 
 
 @numba.njit(parallel=PRANGE_ONLY, nogil=True)
@@ -98,7 +64,7 @@ def measure(threads: int) -> Roofline:
     """Return the limits of this machine; each is the best of several calls."""
     counts = sorted({1, threads})
     return Roofline(
-        gflops_by_threads={str(n): _gflops(n) for n in counts},
+        gflops_by_threads={str(n): peak_gflops(n) for n in counts},
         bandwidth=[_bandwidth(size, threads) for size in WORKING_SETS],
     )
 
@@ -131,37 +97,13 @@ def best(one: Roofline, other: Roofline) -> Roofline:
     )
 
 
-def _gflops(threads: int) -> float:
-    per_thread = 1024
-    data = empty((threads * per_thread,), FLOAT)
-    data[...] = 0.5
-    seconds = _fastest(lambda: _multiply_adds_everywhere(data, LINKS, threads))
-    return 2 * threads * CHAINS * LINKS * _lanes() / seconds / 1e9
-
-
 def _bandwidth(working_set: int, threads: int) -> Bandwidth:
     elements = working_set // 8
     x, y = empty((elements,), FLOAT), empty((elements,), FLOAT)
     x[...] = y[...] = 1.0
     passes = max(1, BYTES_A_CALL // working_set)
-    seconds = _fastest(lambda: _scale_everywhere(x, y, passes, threads))
+    seconds = fastest(lambda: _scale_everywhere(x, y, passes, threads))
     return Bandwidth(working_set=working_set, gb_per_second=passes * working_set / seconds / 1e9)
-
-
-def _lanes() -> int:
-    from kernels.backends.numba.cpu import REGISTER_BYTES
-
-    return REGISTER_BYTES // 4
-
-
-def _fastest(function: Callable[[], Any]) -> float:
-    function()
-    times = []
-    for _ in range(REPEATS):
-        started = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - started)
-    return min(times)
 
 
 def main() -> None:

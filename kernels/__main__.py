@@ -1,6 +1,6 @@
 """Run the command line: ``python -m kernels``."""
 
-from kernels.crosscheck.command import main
+from kernels.command import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

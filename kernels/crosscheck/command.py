@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from typing import Any
 
 from kernels import dispatch
 from kernels.crosscheck.running import (
@@ -19,12 +19,8 @@ from kernels.crosscheck.running import (
 FAILED, BAD_INPUT = 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return 0, or 1 if a case failed, or 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kernels", description="CPU kernels for convolutional networks."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_to(commands: Any) -> None:
+    """Add ``check`` to the subparsers of ``python -m kernels``."""
     check = commands.add_parser(
         "check",
         help="compare a backend with the naive reference",
@@ -43,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check.add_argument("--seed", type=int, default=0, help="of the cases (%(default)s)")
     check.add_argument("--case", type=int, help="run only the case of this number")
-    return _check(parser.parse_args(arguments))
+    check.set_defaults(run=_check)
 
 
 def _check(options: argparse.Namespace) -> int:

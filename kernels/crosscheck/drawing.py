@@ -27,11 +27,14 @@ class Draw:
     ----------
     *seeds : int
         Of the case.
+    dtype : str, optional
+        What is drawn in, rather than float32 or float64 at random.
     """
 
-    def __init__(self, *seeds: int) -> None:
+    def __init__(self, *seeds: int, dtype: str | None = None) -> None:
         self._rng = np.random.default_rng(seeds)
-        self.dtype = np.dtype(self.choice("float32", "float64"))
+        random_dtype = self.choice("float32", "float64")
+        self.dtype = np.dtype(dtype or random_dtype)
         self.large = self.chance(1 / LARGE_ONE_IN)
         self.wide = self.chance(1 / WIDE_ONE_IN)
 

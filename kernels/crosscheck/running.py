@@ -79,6 +79,7 @@ def check_backend(
     cases: int = DEFAULT_CASES,
     seed: int = 0,
     first_case: int = 0,
+    dtype: str | None = None,
     progress: Callable[[OperationReport], None] | None = None,
 ) -> CheckReport:
     """Compare a backend with the naive reference on drawn cases, through the public interface.
@@ -100,6 +101,8 @@ def check_backend(
         Of the draws.
     first_case : int
         Number of the first case, to run a single one again.
+    dtype : str, optional
+        "float32" or "float64", to check just that; each case draws one if left out.
     progress : callable, optional
         Is given each operation's report when it is complete.
 
@@ -114,6 +117,8 @@ def check_backend(
         If an argument does not fit, a module that is no backend included.
     """
     check_arguments(cases, seed, first_case)
+    if dtype not in (None, "float32", "float64"):
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
     known = known_operations()
     for name in operations or ():
         if name not in known:
@@ -125,7 +130,7 @@ def check_backend(
         for operation in offered if operations is None else operations:
             done = OperationReport(operation)
             for number in range(first_case, first_case + cases):
-                _run(done, name, seed, number)
+                _run(done, name, seed, number, dtype)
             report.operations.append(done)
             if progress is not None:
                 progress(done)
@@ -144,10 +149,10 @@ def check_arguments(cases: int, seed: int, first_case: int) -> None:
     checks.integer("first_case", first_case, 0)
 
 
-def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
+def _run(report: OperationReport, backend: str, seed: int, number: int, dtype: str | None) -> None:
     """Run one case and enter it into the report."""
     report.cases += 1
-    case = drawn(report.operation, seed, number)
+    case = drawn(report.operation, seed, number, dtype)
     for share, fault in faults(report.operation, case, backend):
         report.worst = max(report.worst, np.inf if np.isnan(share) else share)
         if fault:
@@ -159,9 +164,9 @@ def _run(report: OperationReport, backend: str, seed: int, number: int) -> None:
             return
 
 
-def drawn(operation: str, seed: int, number: int) -> Case:
+def drawn(operation: str, seed: int, number: int, dtype: str | None = None) -> Case:
     """Draw a case; it stays the same when operations are added."""
-    return draw_case(operation, Draw(seed, zlib.crc32(operation.encode()), number))
+    return draw_case(operation, Draw(seed, zlib.crc32(operation.encode()), number, dtype=dtype))
 
 
 def draw_case(operation: str, draw: Draw) -> Case:

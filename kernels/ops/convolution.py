@@ -77,7 +77,7 @@ def conv2d(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, x=x, weight=weight)
     checks.optional_floats(x, bias=bias)
-    geometry = _geometry(x.shape, weight.shape, stride, padding, dilation, groups)
+    geometry = conv_geometry(x.shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("bias", bias, (geometry.out_channels,), "weight's first dimension")
     y = checks.result(chosen, out, geometry.y_shape, x, x=x, weight=weight, bias=bias)
     chosen.conv2d(x, weight, bias, geometry, out=y)
@@ -119,7 +119,7 @@ def conv2d_backward(
     """
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y, x=x, weight=weight)
-    geometry = _geometry(x.shape, weight.shape, stride, padding, dilation, groups)
+    geometry = conv_geometry(x.shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x, weight and the window")
     gradients = Conv2dGradients(
         checks.new(chosen, geometry.x_shape, x.dtype),
@@ -172,7 +172,7 @@ def conv2d_backward_input(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y, weight=weight)
     shape = checks.image_shape("x_shape", x_shape)
-    geometry = _geometry(shape, weight.shape, stride, padding, dilation, groups)
+    geometry = conv_geometry(shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x_shape, weight and the window")
     grad_x = checks.result(chosen, out, geometry.x_shape, grad_y, grad_y=grad_y, weight=weight)
     chosen.conv2d_backward_input(grad_y, weight, geometry, out=grad_x)
@@ -219,7 +219,7 @@ def conv2d_backward_weight(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y, x=x)
     shape = checks.image_shape("weight_shape", weight_shape)
-    geometry = _geometry(x.shape, shape, stride, padding, dilation, groups)
+    geometry = conv_geometry(x.shape, shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x, weight_shape and the window")
     if out is None:
         out = np.empty(geometry.weight_shape, x.dtype)
@@ -230,7 +230,7 @@ def conv2d_backward_weight(
 
 
 @remembered
-def _geometry(
+def conv_geometry(
     x_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],
     stride: Any,
@@ -238,6 +238,7 @@ def _geometry(
     dilation: Any,
     groups: Any,
 ) -> ConvGeometry:
+    """Return the geometry of :func:`conv2d`'s arguments, or raise what is wrong with them."""
     if len(x_shape) != 4:
         raise ShapeError(f"x must have 4 dimensions, got shape {x_shape}")
     if len(weight_shape) != 4:

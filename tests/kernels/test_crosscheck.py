@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels import command
 from kernels.backends import numpy as numpy_backend
-from kernels.crosscheck import command
 from kernels.crosscheck.operations import OPERATIONS
 from kernels.crosscheck.running import drawn, faults, known_operations
 from kernels.lazy import NOWHERE

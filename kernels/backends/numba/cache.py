@@ -89,6 +89,11 @@ def cache_folder() -> Path:
     return Path(base) / f"{FOLDER_PREFIX}{digest.hexdigest()[:16]}"
 
 
+def kept_code() -> list[Path]:
+    """Return the files in the folder: one for each driver and types of its arguments."""
+    return sorted(cache_folder().glob(f"*{SUFFIX}"))
+
+
 def _read(path: Path) -> bytes | None:
     """Return what :func:`_write` was given, None if the file is not there whole."""
     try:
@@ -135,7 +140,7 @@ def _remove_unused(base: Path) -> None:
 @functools.cache
 def _announce_compilation() -> None:
     """Say once why the first call takes long, if no compiled code is there."""
-    if not any(cache_folder().glob(f"*{SUFFIX}")):
+    if not kept_code():
         _log.info(
             "compiling the numba backend for this CPU (takes under a minute, once); the code is "
             "kept in %s",

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba import threads
+from kernels.backends.numba import depthwise, threads
 from kernels.backends.numba.accumulating import accumulate, prepare_accumulate
 from kernels.backends.numba.gathering import gather, prepare_gather
 from kernels.backends.numba.memory import FlatOutput, flat_input, read_only
@@ -34,6 +34,9 @@ def conv2d(
     out: FloatArray,
 ) -> None:
     """Gather each output from the inputs under its window."""
+    if depthwise.fits(geometry):
+        depthwise.conv2d(x, weight, bias, geometry, out=out)
+        return
     plan = forward_plan(geometry, lanes_of(x.dtype))
     with FlatOutput(out) as y:
         run_gather(plan, flat_input(x), by_output(weight), bias, y)
@@ -43,6 +46,9 @@ def conv2d_backward_input(
     grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Gather each input's gradient from the outputs it went into."""
+    if depthwise.fits(geometry):
+        depthwise.conv2d_backward_input(grad_y, weight, geometry, out=out)
+        return
     plan = backward_plan(geometry, lanes_of(grad_y.dtype))
     with FlatOutput(out) as grad_x:
         run_gather(plan, flat_input(grad_y), by_input(weight), None, grad_x)
@@ -52,6 +58,9 @@ def conv2d_backward_weight(
     grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Multiply the transposed windows by the outputs' gradients, and sum over images."""
+    if depthwise.fits(geometry):
+        depthwise.conv2d_backward_weight(grad_y, x, geometry, out=out)
+        return
     run_accumulate(geometry, flat_input(x), flat_input(grad_y), out)
 
 

@@ -59,7 +59,7 @@ class Plan:
     """A plan, as ``arrays`` for the jitted code, and what else Python needs of it.
 
     ``taps`` lists the window's taps in the order in which the weights are to be packed;
-    ``phase_taps`` says how many of them each phase has.
+    ``cycles`` are the model's for the direct and for Winograd's algorithm, where there is a choice.
     """
 
     shape: Table
@@ -67,7 +67,7 @@ class Plan:
     blocks: Table
     segments: Table
     taps: Table
-    phase_taps: Table
+    cycles: tuple[float, float] | None
 
     @property
     def arrays(self) -> tuple[Table, Table, Table, Table]:
@@ -99,12 +99,12 @@ class Plan:
         rows = np.minimum(self.band_rows, self.target_rows - rows)
         return np.outer(images, rows * self.target_columns).reshape(-1)
 
-    @property
+    @functools.cached_property
     def plain_size(self) -> int:
         """Elements of the weights, packed for the direct algorithm."""
         return self.groups * self.panels * self.terms * self.panel
 
-    @property
+    @functools.cached_property
     def points_size(self) -> int:
         """Elements of the weights, transformed for Winograd's."""
         return POINTS * self.panels * self.source_channels * self.panel if self.winograd else 0
@@ -115,7 +115,7 @@ def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
     sizes = geometry, rows, columns, geometry.channels, geometry.out_channels, lanes
-    return _plan(*sizes, _winograd_pays(winograd_cost.gather_cycles, *sizes))
+    return _plan(*sizes, _cycles(winograd_cost.gather_cycles, *sizes))
 
 
 @functools.lru_cache(maxsize=512)
@@ -123,7 +123,7 @@ def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     rows, columns = backward_gather(geometry.height), backward_gather(geometry.width)
     sizes = geometry, rows, columns, geometry.out_channels, geometry.channels, lanes
-    return _plan(*sizes, _winograd_pays(winograd_cost.gather_cycles, *sizes))
+    return _plan(*sizes, _cycles(winograd_cost.gather_cycles, *sizes))
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ class WeightPlan:
     size: int
     work: int
     unpack_work: int
+    cycles: tuple[float, float] | None
 
 
 @functools.lru_cache(maxsize=512)
@@ -169,6 +170,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         size=total,
         work=int(s["work"]),
         unpack_work=blocks * (taps * PACK_CHANNELS + 18) * lanes,
+        cycles=forward.cycles,
     )
 
 
@@ -176,25 +178,25 @@ def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the forward pass by the algorithm that suits the weight gradient."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
     C, O = geometry.channels, geometry.out_channels
-    winograd = _winograd_pays(winograd_cost.weight_cycles, geometry, rows, columns, C, O, lanes)
-    shares = -(-O // (PANEL_VECTORS * lanes))
-    return _plan(geometry, rows, columns, C, O, lanes, winograd, shares * 4)
+    sizes = geometry, rows, columns, C, O, lanes
+    shares = 4 * -(-O // (PANEL_VECTORS * lanes))
+    return _plan(*sizes, _cycles(winograd_cost.weight_cycles, *sizes), shares)
 
 
-def _winograd_pays(
-    cycles: Callable[..., tuple[float, float]],
+def _cycles(
+    model: Callable[..., tuple[float, float]],
     geometry: ConvGeometry,
     rows: Gather,
     columns: Gather,
     source_channels: int,
     target_channels: int,
     lanes: int,
-) -> bool:
+) -> tuple[float, float] | None:
+    """Return the model's cycles for either algorithm, None if only the direct one will do."""
     if not (winograd_cost.ENABLED and winograd_cost.fits(geometry)):
-        return False
+        return None
     sizes = geometry.batch, rows.target_size, columns.target_size
-    direct, winograd = cycles(*sizes, source_channels, -(-target_channels // lanes), lanes)
-    return winograd < direct
+    return model(*sizes, source_channels, -(-target_channels // lanes), lanes)
 
 
 def _weight_segments(forward: Plan, geometry: ConvGeometry) -> Table:
@@ -223,10 +225,11 @@ def _plan(
     source_channels: int,
     target_channels: int,
     lanes: int,
-    winograd: bool,
+    cycles: tuple[float, float] | None,
     shares: int | None = None,
 ) -> Plan:
     """Cut the work and make the tables."""
+    winograd = cycles is not None and cycles[1] < cycles[0]
     groups = geometry.groups
     out_group, panel = target_channels // groups, PANEL_VECTORS * lanes
     panels = -(-out_group // panel)
@@ -258,15 +261,13 @@ def _plan(
     values["band_step"] = values["band_rows"] // rows.target_step * rows.source_step
     for name, value in values.items():
         shape[name] = value
-    phases, blocks, segments, taps, phase_taps = _tables(
-        shape[0], rows, columns, groups, geometry.width.kernel
-    )
+    phases, blocks, segments, taps = _tables(shape[0], rows, columns, groups, geometry.width.kernel)
     if winograd:
         longest = max(
             source_channels, values["chunk"] * values["tiles_down"] * values["tiles_across"]
         )
         segments = _lengths(longest)
-    return Plan(records(shape), phases, blocks, segments, taps, phase_taps)
+    return Plan(records(shape), phases, blocks, segments, taps, cycles)
 
 
 def _direct_cut(
@@ -340,10 +341,12 @@ def _tiles_together(images: int, down: int, across: int, most: int) -> tuple[int
 
 def _tables(
     shape: Any, rows: Gather, columns: Gather, groups: int, kernel: int
-) -> tuple[Table, Table, Table, Table, Table]:
+) -> tuple[Table, Table, Table, Table]:
     """Make the tables of phases, blocks of terms, segments, and taps."""
     C, width, channels = shape["source_channels"], shape["scratch_columns"], shape["in_group"]
-    phases, blocks, segments, taps, phase_taps = [], [], [], [], []
+    phases, taps = [], []
+    blocks: list[tuple[int, int, int]] = []
+    segments: list[tuple[int, int]] = []
     terms = 0
     last_rows = rows.target_size - (shape["bands"] - 1) * shape["band_rows"]
     for row_phase in rows.phases:
@@ -354,7 +357,6 @@ def _tables(
                     taps.append(p * kernel + q)
                     place = (q_row - rows.low) * width + q_column - columns.low
                     offsets.append(int(place * C))
-            phase_taps.append(len(offsets))
             first_block = len(blocks)
             for before, run in _blocks(_runs(offsets, int(channels), groups == 1)):
                 blocks.append((len(segments), len(segments) + len(run), terms + before))
@@ -381,7 +383,6 @@ def _tables(
         records(np.array(blocks, BLOCK)),
         np.array(segments, np.int64).reshape(-1),
         np.array(taps, np.int64),
-        np.array(phase_taps, np.int64),
     )
 
 

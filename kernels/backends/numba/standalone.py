@@ -63,7 +63,7 @@ class Standalone:
                 self._needs(dtype)
             element = numba.from_dtype(dtype)
             signature = self._signature(element)
-            compiled = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
+            compiled: Any = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
             compiled._cache = CheckedCache(f"{self._function.__name__}-{dtype}")
             compiled.compile()
             llvmlite.binding.add_symbol(self._symbol(element), compiled.address)

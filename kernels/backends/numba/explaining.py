@@ -1,0 +1,110 @@
+"""What the planner chose for a convolution, in words and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from kernels.backends.numba import depthwise, depthwise_kernel, depthwise_plan, plan, winograd_cost
+from kernels.backends.numba.micro_kernel import PANEL_VECTORS, TILE_ROWS
+from kernels.geometry import ConvGeometry
+
+
+def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]]:
+    """Return for each pass a few lines: which loop nest, how it is cut, and why."""
+    if depthwise.fits(geometry):
+        return _depthwise(geometry, dtype)
+    lanes = plan.lanes_of(dtype)
+    weights = plan.weight_plan(geometry, lanes)
+    return {
+        "forward": _gathered(plan.forward_plan(geometry, lanes), dtype),
+        "backward to the input": _gathered(plan.backward_plan(geometry, lanes), dtype),
+        "backward to the weights": _accumulated(weights, dtype),
+    }
+
+
+def _gathered(chosen: plan.Plan, dtype: np.dtype[Any]) -> list[str]:
+    size = chosen.points_size if chosen.winograd else chosen.plain_size
+    return [
+        *_algorithm(chosen.shape[0], chosen.cycles),
+        *_tasks(chosen.shape[0], chosen.tasks, dtype),
+        f"packed weights: {_size(size, dtype)}",
+    ]
+
+
+def _accumulated(chosen: plan.WeightPlan, dtype: np.dtype[Any]) -> list[str]:
+    shape = chosen.arrays[0][0]
+    parts = chosen.parts * int(shape["parts"])
+    return [
+        *_algorithm(shape, chosen.cycles),
+        *_tasks(shape, parts, dtype),
+        f"{chosen.parts} partial results of {_size(chosen.size, dtype)}, added up in their order: "
+        "the same bits on any number of threads",
+    ]
+
+
+def _algorithm(shape: Any, cycles: tuple[float, float] | None) -> list[str]:
+    lanes = int(shape["panel"]) // PANEL_VECTORS
+    filled = shape["out_group"] / (-(-shape["out_group"] // lanes) * lanes)
+    heights = ", ".join(map(str, TILE_ROWS))
+    tiles = f"register tiles of {heights} rows × {PANEL_VECTORS} vectors, {filled:.0%} filled"
+    name = "Winograd F(4×4, 3×3)" if shape["winograd"] else "direct"
+    if cycles is None:
+        why = "not 3×3 of stride 1 and one group" if winograd_cost.ENABLED else "switched off"
+        return [f"{name} (Winograd: {why})", tiles]
+    direct, winograd = (f"{c / 1e6:.2f}" for c in cycles)
+    return [f"{name}: the model has {direct} million cycles direct, {winograd} Winograd", tiles]
+
+
+def _tasks(shape: Any, tasks: int, dtype: np.dtype[Any]) -> list[str]:
+    return [
+        f"{tasks} tasks: {shape['chunk']} of {shape['images']} images, {shape['band_rows']} of "
+        f"{shape['target_rows']} rows, {shape['part_panels']} of {shape['panels']} panels of "
+        f"{shape['panel']} channels",
+        f"a thread works in {_size(int(shape['work']), dtype)}, source pixels with their padding "
+        f"({shape['scratch_rows']} × {shape['scratch_columns']} an image) included",
+    ]
+
+
+def _depthwise(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]]:
+    forward = depthwise_plan.forward_plan(geometry)
+    backward = depthwise_plan.backward_plan(geometry)
+    sizes = forward.sizes
+    rows, columns = (
+        int(sizes[depthwise_plan.BLOCK_ROWS]),
+        int(sizes[depthwise_plan.SCRATCH_COLUMNS]),
+    )
+    return {
+        "forward": _depthwise_gathered(forward),
+        "backward to the input": _depthwise_gathered(backward),
+        "backward to the weights": [
+            _depthwise_tasks(forward),
+            f"for each vector of channels, {rows} rows of {columns} source pixels are copied, "
+            "padding included, to stay in L1 or L2",
+            f"{depthwise_plan.TAP_BLOCK} taps are summed at once in registers",
+        ],
+    }
+
+
+def _depthwise_gathered(chosen: depthwise_plan.Plan) -> list[str]:
+    begin, end = depthwise_plan.WHOLE_BEGIN, depthwise_plan.WHOLE_END
+    whole = sum(int(phase[end] - phase[begin]) for phase in chosen.phases)
+    columns = sum(int(phase[depthwise_plan.COLUMNS]) for phase in chosen.phases)
+    pixels, vectors = depthwise_kernel.TILE_PIXELS, depthwise_kernel.TILE_VECTORS
+    return [
+        "one channel to each group: channels fill the vectors, nothing is copied",
+        _depthwise_tasks(chosen),
+        f"tiles of {pixels} pixels × {vectors} vectors for the {whole / max(1, columns):.0%} of "
+        "the columns that no tap leaves the image of, one pixel at a time for the others",
+    ]
+
+
+def _depthwise_tasks(chosen: depthwise_plan.Plan) -> str:
+    sizes = chosen.sizes
+    tasks, rows = int(sizes[depthwise_plan.TASKS]), int(sizes[depthwise_plan.BAND_ROWS])
+    return f"{tasks} tasks: bands of {rows} of {int(sizes[depthwise_plan.TARGET_ROWS])} rows"
+
+
+def _size(elements: int, dtype: np.dtype[Any]) -> str:
+    return f"{elements * dtype.itemsize / 1024:.0f} KiB"

@@ -1,0 +1,74 @@
+"""The most multiply-adds a second that compiled code can do here, all operands in registers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+
+from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.memory import empty
+from kernels.backends.numba.vector import (
+    broadcast,
+    lanes,
+    load,
+    multiply_add,
+    repeat,
+    replaced,
+    store,
+    zeros,
+)
+
+FLOAT = np.dtype(np.float32)
+
+# Enough independent sums to hide the latency of 4 cycles with 2 units, few enough for 16 registers.
+CHAINS = 12
+LINKS = 200_000
+REPEATS = 15
+
+_PER_THREAD = 1024
+"""Elements from one thread's numbers to the next one's: no two threads share a page."""
+
+
+def peak_gflops(threads: int) -> float:
+    """Return 10⁹ float32 operations a second on so many threads, a multiply-add being two."""
+    data = empty((threads * _PER_THREAD,), FLOAT)
+    data[...] = 0.5
+    seconds = fastest(lambda: _multiply_adds_everywhere(data, LINKS, threads))
+    width = REGISTER_BYTES // FLOAT.itemsize
+    return 2 * threads * CHAINS * LINKS * width / seconds / 1e9
+
+
+def fastest(function: Callable[[], Any]) -> float:
+    """Return the seconds of the fastest of several calls, after one that may have to compile."""
+    function()
+    times = []
+    for _ in range(REPEATS):
+        started = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - started)
+    return min(times)
+
+
+@parallel
+def _multiply_adds_everywhere(data, links, threads):
+    for part in numba.prange(threads):
+        _multiply_adds(data, part * _PER_THREAD, links)
+
+
+@serial
+def _multiply_adds(data, start, links):
+    width = lanes(data)
+    factor, addend = broadcast(data, start), broadcast(data, start + 1)
+    sums = repeat(zeros(data), CHAINS)
+    for i in range(CHAINS):
+        sums = replaced(sums, i, load(data, start + i * width))
+    for _ in range(links):
+        for i in range(CHAINS):
+            sums = replaced(sums, i, multiply_add(sums[i], factor, addend))
+    for i in range(CHAINS):
+        store(data, start + i * width, sums[i])

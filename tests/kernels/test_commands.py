@@ -1,0 +1,135 @@
+"""``python -m kernels doctor`` and ``warmup``."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+import kernels
+from kernels import command
+from kernels.backends.numba.cpu import REGISTER_BYTES
+from tests.robustness.processes import ROOT, run
+
+DENSE = ["--conv", "4x8x20x20", "--weight", "16x8x3x3", "--padding", "1"]
+DEPTHWISE = ["--conv", "4x8x20x21", "--weight", "8x1x3x3", "--padding", "1", "--groups", "8"]
+
+
+def examined(capsys, *arguments: str) -> dict[str, list[str]]:
+    """Run doctor; return its sections."""
+    assert command.main(["doctor", *arguments]) == 0
+    sections = {}
+    for part in capsys.readouterr().out.strip().split("\n\n"):
+        title, *lines = part.split("\n")
+        assert all(line.startswith("  ") for line in lines)
+        sections[title] = [line.strip() for line in lines]
+    return sections
+
+
+def section(sections: dict[str, list[str]], beginning: str) -> str:
+    (found,) = (lines for title, lines in sections.items() if title.startswith(beginning))
+    return "\n".join(found)
+
+
+def test_doctor_shows_the_machine_and_the_set_up(capsys):
+    sections = examined(capsys)
+    assert f"numba {numba.__version__}" in section(sections, "versions")
+    processor = section(sections, "processor")
+    assert f"vectors of {REGISTER_BYTES} bytes: {REGISTER_BYTES // 4} float32" in processor
+    threads = section(sections, "threads")
+    assert f"{kernels.get_num_threads()} threads" in threads
+    assert numba.threading_layer() in threads
+    peaks = re.findall(r"(\d+) threads?: (\d+) GFLOP/s", section(sections, "measured peak"))
+    assert {int(count) for count, _ in peaks} == {1, kernels.get_num_threads()}
+    assert all(int(gflops) > 0 for _, gflops in peaks)
+
+
+def test_doctor_lists_what_is_compiled(tmp_path):
+    """In an empty cache that is what doctor itself needed, to measure the peak."""
+    code = "from kernels.command import main; main(['doctor'])"
+    out, _ = run(code, NUMBA_CACHE_DIR=str(tmp_path))
+    (folder,) = tmp_path.iterdir()
+    assert str(folder) in out
+    assert "1 files" in out
+    assert "1 × peak._multiply_adds_everywhere-parallel" in out
+
+
+def test_doctor_explains_a_convolution(capsys):
+    sections = examined(capsys, *DENSE, "--stride", "2")
+    forward = section(sections, "forward, float32")
+    assert re.search(r"\b72 × 16\b", forward)  # taps · channels of x, channels of y
+    backward = section(sections, "backward to the input")
+    assert "4 phases" in backward
+    assert section(sections, "backward to the weights")
+
+
+def test_doctor_knows_depthwise_convolutions(capsys):
+    sections = examined(capsys, *DEPTHWISE, "--dtype", "float64")
+    forward = section(sections, "forward, float64")
+    assert "one channel to each group" in forward
+    assert "16 tasks: bands of 5 of 20 rows" in forward
+    assert "for the 90% of the columns" in forward  # 19 of 21
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--conv", "1x2x3x4"], "--conv and --weight go together"),
+        ([*DENSE, "--groups", "3"], "groups must divide"),
+        ([*DENSE, "--stride", "0"], "stride"),
+        ([*DENSE[:-1], "everywhere"], "padding must be"),
+        (["--conv", "1x2x3", "--weight", "1x2x3x3"], "x must have 4 dimensions"),
+    ],
+)
+def test_doctor_refuses_what_does_not_fit(arguments, message, capsys):
+    assert command.main(["doctor", *arguments]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "3by4", "1x2xx4"])
+def test_shapes_that_cannot_be_read(text, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["doctor", "--conv", text, "--weight", "1x1x1x1"])
+    assert "argument --conv" in capsys.readouterr().err
+
+
+TRAIN = """
+import logging
+logging.basicConfig(level=logging.INFO)
+import numpy as np
+import cnn
+model = cnn.models.mnist_cnn(input_shape=(1, 28, 28), num_classes=10)
+trainer = cnn.Trainer(model, optimizer=cnn.optim.SGD(lr=0.01), backend="numba")
+rng = np.random.default_rng(0)
+x, y = rng.random((32, 1, 28, 28), np.float32), rng.integers(0, 10, 32)
+trainer.step(x, y)
+trainer.evaluate((x, y))
+model.predict_proba(x[:1])
+"""
+
+
+@pytest.mark.slow
+def test_warmup_leaves_nothing_to_compile(tmp_path):
+    """Whatever a training, an evaluation and a single image's inference call is there."""
+    done = subprocess.run(
+        [sys.executable, "-m", "kernels", "warmup"],
+        cwd=ROOT,
+        env={"PATH": "", "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before = _kept(tmp_path)
+    assert f"{len(before)} functions compiled" in done.stdout
+    assert re.search(r"conv2d +[1-9]\d* ", done.stdout)
+    _, complaints = run(TRAIN, NUMBA_CACHE_DIR=str(tmp_path))
+    assert _kept(tmp_path) == before
+    assert "compil" not in complaints
+
+
+def _kept(folder: Path) -> dict[Path, int]:
+    return {file: file.stat().st_mtime_ns for file in folder.rglob("*.jit")}

@@ -1,0 +1,123 @@
+"""Depthwise convolutions have loops of their own in the Numba backend: against the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels.backends.numba import depthwise, depthwise_kernel
+from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.geometry import Axis, ConvGeometry
+from tests.kernels.comparing import assert_within, random
+
+LANES = REGISTER_BYTES // 4
+TILE = depthwise_kernel.TILE_VECTORS * LANES
+HEIGHT, WIDTH = 5, depthwise_kernel.TILE_PIXELS + 5
+
+# Below, at and above a vector and a tile of vectors.
+CHANNELS = sorted({2, 3, 15, 16, 17, 33, LANES - 1, LANES, LANES + 1, TILE, TILE + LANES + 1})
+
+WINDOWS = [
+    dict(kernel=(3, 3), padding=1),
+    dict(kernel=(3, 3), padding="valid"),
+    dict(kernel=(3, 3), padding="same_upper", stride=2),
+    dict(kernel=(2, 4), padding="same"),
+    dict(kernel=(2, 4), padding="same_lower", stride=(1, 3)),
+    dict(kernel=(1, 1), stride=3),
+    dict(kernel=(3, 2), padding=2, dilation=(2, 3)),
+    dict(kernel=(3, 3), padding=((0, 2), (3, 1)), dilation=2, stride=(3, 2)),
+    dict(kernel=(5, 5), padding=2),
+    dict(kernel=(HEIGHT, WIDTH), padding=((4, 0), (0, 7))),
+    dict(kernel=(2, 3), padding=(7, 13), stride=(2, 5)),
+]
+
+
+def _compare(N: int, C: int, dtype: str, kernel: tuple[int, int], **window) -> None:
+    """Compare all passes with the naive backend's."""
+    window |= {"groups": C}
+    x, weight, bias = random(0, dtype, (N, C, HEIGHT, WIDTH), (C, 1, *kernel), (C,))
+
+    def on(backend, function, *arguments):
+        return function(*arguments, **window, backend=backend)
+
+    y = on("naive", kernels.conv2d, x, weight, bias)
+    (grad_y,) = random(1, dtype, y.shape)
+    taps, pixels = weight[0].size, grad_y[:, 0].size
+    arguments = (grad_y, x, weight)
+    magnitudes = (
+        on("naive", kernels.conv2d, abs(x), abs(weight), abs(bias)),
+        *on("naive", kernels.conv2d_backward, *map(abs, arguments)),
+    )
+    references = (y, *on("naive", kernels.conv2d_backward, *arguments))
+    results = (
+        on("numba", kernels.conv2d, x, weight, bias),
+        *on("numba", kernels.conv2d_backward, *arguments),
+    )
+    lengths = (taps + 1, taps, pixels, pixels)
+    for parts in zip(results, references, magnitudes, lengths, strict=True):
+        assert_within(*parts)
+
+
+@pytest.mark.parametrize("C", CHANNELS)
+def test_channels(C, dtype):
+    _compare(2, C, dtype, (3, 3), padding=1)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+@pytest.mark.parametrize("C", [3, TILE + 1])
+def test_windows(window, C, dtype):
+    _compare(1, C, dtype, **window)
+
+
+def test_no_images(dtype):
+    _compare(0, 5, dtype, (3, 3), padding=1)
+
+
+@pytest.mark.parametrize("H", [1, 40, 41])
+def test_bands_and_blocks_of_rows(H):
+    """More rows than a task has, and than the weight gradient copies at once."""
+    C, W = 3, 300
+    x, weight = random(0, "float64", (1, C, H, W), (C, 1, 3, 3))
+    window = dict(padding=1, groups=C)
+    for stride in (1, 2):
+        y, wanted_y = (
+            kernels.conv2d(x, weight, stride=stride, backend=name, **window)
+            for name in ("numba", "numpy")
+        )
+        np.testing.assert_allclose(y, wanted_y, rtol=1e-12, atol=1e-12)
+        got, wanted = (
+            kernels.conv2d_backward(y, x, weight, stride=stride, backend=name, **window)
+            for name in ("numba", "numpy")
+        )
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11)
+
+
+def test_same_bits_with_one_thread_and_with_all():
+    C = 24
+    x, weight = random(0, "float32", (3, C, 33, 20), (C, 1, 3, 3))
+    window = dict(padding=1, groups=C, backend="numba")
+
+    def results():
+        y = kernels.conv2d(x, weight, **window)
+        return y, *kernels.conv2d_backward(y, x, weight, **window)
+
+    many = results()
+    most = kernels.get_num_threads()
+    kernels.set_num_threads(1)
+    try:
+        one = results()
+    finally:
+        kernels.set_num_threads(most)
+    for a, b in zip(many, one, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("channels", "out_channels", "groups", "fits"),
+    [(8, 8, 8, True), (8, 16, 8, False), (8, 8, 4, False), (1, 1, 1, False), (2, 2, 2, True)],
+)
+def test_which_convolutions_take_this_path(channels, out_channels, groups, fits):
+    axis = Axis(5, 3, 1, 1, 1, 1, 5)
+    assert depthwise.fits(ConvGeometry(1, channels, out_channels, groups, axis, axis)) is fits
