@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import singledispatch
 from typing import Any
 
@@ -138,7 +138,7 @@ def _network(case: NetworkCase, memory_format: Any, wrap: Callable[[Any], Any]) 
     (x,) = _tensors([images], memory_format)
     y = torch.from_numpy(labels)
     state = {name: torch.from_numpy(a) for name, a in model.state_dict().items()}
-    module = mnist_cnn(case)
+    module = mnist_cnn(case.input_shape, inputs.CLASSES)
     module.load_state_dict(state)
     module = module.to(memory_format=memory_format)
     optimizer = torch.optim.SGD(module.parameters(), lr=inputs.LEARNING_RATE)
@@ -160,9 +160,9 @@ def _network(case: NetworkCase, memory_format: Any, wrap: Callable[[Any], Any]) 
     return {TRAINING_STEP: step, INFERENCE: infer}
 
 
-def mnist_cnn(case: NetworkCase) -> Any:
+def mnist_cnn(input_shape: Sequence[int], num_classes: int) -> Any:
     """Return the network of ``cnn.models.mnist_cnn``, whose state has the same names."""
-    C, H, W = case.input_shape
+    C, H, W = input_shape
     nn = torch.nn
     return nn.Sequential(
         nn.Conv2d(C, 16, 3, padding=1),
@@ -176,7 +176,7 @@ def mnist_cnn(case: NetworkCase) -> Any:
         nn.Linear(32 * (H // 2) * (W // 2), 128),
         nn.BatchNorm1d(128),
         nn.ReLU(),
-        nn.Linear(128, inputs.CLASSES),
+        nn.Linear(128, num_classes),
     )
 
 
