@@ -102,7 +102,6 @@ def fashion(folder: Path) -> Recipe:
         backend="numba",
         dataset=str(folder),
         normalize=True,
-        shift=1.0,
         epochs=4,
         batch_size=128,
         optimizer="adamw",
