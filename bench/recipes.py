@@ -76,6 +76,7 @@ DIGITS = Recipe(
         shift=2.0,
         rotation=10.0,
         epochs=10,
+        batch_size=16,
         optimizer="adamw",
         lr=0.003,
         schedule="one-cycle",
