@@ -34,11 +34,11 @@ ROOT = Path(__file__).parents[2]
 PARTS = 10
 """Of a training, to count the kills in each."""
 
-EPOCHS, BATCHES = 12, 16
+EPOCHS, BATCHES = 24, 16
 OPTIONS = [
     *("train", "--dataset", "images.npz", "--normalize", "--shift", "1", "--rotation", "10"),
     *("--validation", "0.2", "--epochs", str(EPOCHS), "--batch-size", "16", "--momentum", "0.9"),
-    *("--optimizer", "sgd", "--lr", "0.05", "--schedule", "one-cycle", "--early-stopping", "8"),
+    *("--optimizer", "sgd", "--lr", "0.05", "--schedule", "one-cycle", "--early-stopping", "20"),
     *("--clip-norm", "5", "--checkpoint-every", "2", "--log", "jsonl", "--threads", "1"),
 ]
 
