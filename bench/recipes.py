@@ -105,9 +105,11 @@ def fashion(folder: Path) -> Recipe:
         normalize=True,
         epochs=4,
         batch_size=128,
-        optimizer="adamw",
-        lr=0.004,
-        weight_decay=0.05,
+        optimizer="sgd",
+        lr=0.1,
+        momentum=0.9,
+        nesterov=True,
+        weight_decay=0.0005,
         schedule="one-cycle",
     )
     return Recipe("Fashion-MNIST, 60,000 images", settings, seeds=3, systems=(CNN, TORCH))
