@@ -7,7 +7,7 @@ ARGS ?=
 COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage
 COVERED := tests/kernels tests/cnn
 
-.PHONY: help train test crosscheck conformance conformance-full coverage \
+.PHONY: help train test crosscheck conformance conformance-full coverage kills \
 	bench bench-full bench-compare peers check readme clean
 .DEFAULT_GOAL := help
 
@@ -51,6 +51,9 @@ conformance: $(VENV)/.conformance  ## ONNX's and PyTorch's own tests, and a tent
 
 conformance-full: $(VENV)/.conformance  ## the same with all random cases
 	$(BIN)/python -m pytest tests/conformance --table results/conformance-full.md --all-cases $(ARGS)
+
+kills: $(VENV)/.dev  ## kill 200 trainings at random, resume them, compare bits; ARGS="--kills 20"
+	$(BIN)/python -m tests.robustness.kill_and_resume $(ARGS)
 
 coverage: $(VENV)/.dev  ## tests with and without compilation: 95 % of kernels, 90 % of cnn, or it fails
 	rm -rf build/coverage && mkdir -p build/coverage

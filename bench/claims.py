@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import kernels
+from bench.turns import ROOT
 
 SEEDS = range(5)
 PICTURES = ("model_graph.png", "pred.png")
 PYTHONS = ("python3.11", "python3.12", "python3.13")
 CASES = 3000
+KILLS = 200
 
 
 def clone(root: Path, folder: Path) -> Path:
@@ -98,3 +100,12 @@ def measure_crosscheck() -> dict[str, Any]:
         results["worst"][backend] = {o.operation: o.worst for o in report.operations}
         results["failed"][backend] = sum(len(o.failures) for o in report.operations)
     return results
+
+
+def measure_kills() -> dict[str, Any]:
+    """Kill trainings and resume them; return the last tally, even if bits differed."""
+    print("kills", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "tests.robustness.kill_and_resume", "--kills", str(KILLS)]
+    run = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=False, text=True)
+    tally: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return tally

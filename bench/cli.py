@@ -16,6 +16,7 @@ from bench import (
     estimate,
     pictures,
     readme,
+    recipes,
     results,
     running,
     selection,
@@ -133,6 +134,9 @@ def publish_readme(
     render: Annotated[
         bool, typer.Option("--render", help="Measure nothing, only write README.md anew.")
     ] = False,
+    fashion: Annotated[
+        Path, typer.Option(help="Folder of Fashion-MNIST's IDX files, for the recipes.")
+    ] = recipes.FASHION_MNIST,
 ) -> None:
     """Measure what README.md claims, beside PyTorch and ONNX Runtime, and write it there."""
     for name in part or ():
@@ -141,9 +145,9 @@ def publish_readme(
                 f"part must be one of {', '.join(readme.PARTS)}; got {name!r}"
             )
     parts = () if render else tuple(part or readme.PARTS)
-    if readme.BENCHMARK in parts and (missing := _missing_peers()):
+    if {readme.BENCHMARK, readme.RECIPES} & set(parts) and (missing := _missing_peers()):
         raise selection.SelectionError(f"the README compares with peers, but {missing}")
-    readme.publish(parts, _run_for_readme)
+    readme.publish(parts, _run_for_readme, fashion)
 
 
 @app.command("list")

@@ -17,7 +17,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import claims, results, tables
+from bench import claims, recipes, results, running, tables
 from bench.turns import ROOT
 from cnn import environment
 from cnn.files import replacing
@@ -28,12 +28,16 @@ MEASURED = DOCS / "measured.json"
 BENCH = DOCS / "bench.json"
 IMAGES = DOCS / "images"
 
-TRAINING, TESTS, CROSSCHECK, BENCHMARK = "training", "tests", "crosscheck", "bench"
-PARTS = (TRAINING, TESTS, CROSSCHECK, BENCHMARK)
+TRAINING, RECIPES, TESTS, CROSSCHECK = "training", "recipes", "tests", "crosscheck"
+KILLS, BENCHMARK = "kills", "bench"
+PARTS = (TRAINING, RECIPES, TESTS, CROSSCHECK, KILLS, BENCHMARK)
+NOT_YET = ["Not measured yet."]
 SPEED_PICTURES = ("speedups.png", "roofline.png", "scaling.png")
 
 
-def publish(parts: Collection[str], benchmark: Callable[[Path], results.Run]) -> None:
+def publish(
+    parts: Collection[str], benchmark: Callable[[Path], results.Run], fashion: Path
+) -> None:
     """Measure the named parts, keep the others as they were measured before, and write README.md.
 
     Parameters
@@ -42,15 +46,20 @@ def publish(parts: Collection[str], benchmark: Callable[[Path], results.Run]) ->
         Out of PARTS.
     benchmark : callable
         Makes a run and writes its pictures into the folder it is given.
+    fashion : Path
+        Folder of Fashion-MNIST's IDX files, for the recipes.
     """
+    tried = (recipes.DIGITS, recipes.fashion(fashion)) if RECIPES in parts else ()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         clone, cache = claims.clone(ROOT, folder), folder / "cache"
         measures: dict[str, Callable[[], dict[str, Any]]] = {
             TRAINING: lambda: claims.measure_training(clone, cache, IMAGES),
+            RECIPES: lambda: recipes.measure(tried, running.most_threads(), folder),
             TESTS: lambda: claims.measure_tests(clone, cache),
             CROSSCHECK: claims.measure_crosscheck,
+            KILLS: claims.measure_kills,
         }
         for part, measure in measures.items():
             if part in parts:
@@ -72,8 +81,10 @@ def rendered(text: str) -> str:
         "speed": _speed(run),
         "costs": _costs(run),
         "training": _training(measured[TRAINING]),
+        "recipes": _recipes(measured[RECIPES]) if RECIPES in measured else NOT_YET,
         "tests": _tests(measured[TESTS]),
         "crosscheck": _crosscheck(measured[CROSSCHECK]),
+        "kills": _kills(measured[KILLS]) if KILLS in measured else NOT_YET,
     }
     for name, lines in sections.items():
         begin, end = markers(name)
@@ -139,6 +150,36 @@ def _training(training: dict[str, Any]) -> list[str]:
     return [*tables.table(["what", "measured"], rows), "", training["conditions"]]
 
 
+def _recipes(measured: dict[str, Any]) -> list[str]:
+    """Return the commands, and a table with a row for each recipe and who ran it."""
+    lines, rows = [], []
+    for recipe in measured["recipes"]:
+        lines += [recipe["command"]]
+        for system, runs in recipe["runs"].items():
+            accuracies = [run["test_accuracy"] for run in runs]
+            by_seed = ", ".join(f"{a:.4f}" for a in accuracies)
+            rows.append(
+                [
+                    f"{recipe['title']}: {system}",
+                    f"**{statistics.mean(accuracies):.4f}** ({by_seed})",
+                    f"{statistics.median(run['training_seconds'] for run in runs):.1f}",
+                    f"{statistics.median(run['whole_seconds'] for run in runs):.1f}",
+                ]
+            )
+    head = ["recipe", "test accuracy, mean (each seed)", "training, s", "whole process, s"]
+    return [
+        "```sh",
+        *lines,
+        "```",
+        "",
+        *tables.table(head, rows),
+        "",
+        f"Times are medians over the seeds, on {measured['threads']} threads each. PyTorch "
+        f"{measured['torch']} gets the same first weights, images, order and settings, and its "
+        f"fastest memory format and optimiser; who runs first alternates. {measured['conditions']}",
+    ]
+
+
 def _tests(tests: dict[str, Any]) -> list[str]:
     rows = [
         [f"`make test PYTHON={name}`, set-up included", f"{run['seconds']:.0f} s: {run['summary']}"]
@@ -164,6 +205,20 @@ def _crosscheck(checked: dict[str, Any]) -> list[str]:
         *tables.table(["operation", *backends], rows),
         "",
         checked["conditions"],
+    ]
+
+
+def _kills(killed: dict[str, Any]) -> list[str]:
+    return [
+        f"`make kills`: {killed['kills']} processes of a training killed (SIGKILL) at moments "
+        f"drawn evenly from start to end, and resumed: {killed['starting']} before a step was "
+        f"done, {sum(killed['training'])} in the training (by tenths of it: "
+        f"{', '.join(map(str, killed['training']))}), {killed['finishing']} after it. "
+        f"{killed['completed']} trainings came to their end, **{killed['different']}** of them "
+        f"with other bits than one that nobody killed. It took {killed['seconds'] / 60:.0f} "
+        "minutes.",
+        "",
+        killed["conditions"],
     ]
 
 

@@ -78,6 +78,19 @@ class Experiment:
     settings : Settings
         What to do.
 
+    Attributes
+    ----------
+    settings
+        As given.
+    data : Dataset
+        Split and normalised.
+    trainer : Trainer
+        Of the model with its first weights.
+    augment : Augmentation or None
+        What moves training images.
+    folder : Path
+        For the results.
+
     Raises
     ------
     SettingError
@@ -99,7 +112,7 @@ class Experiment:
         optimizer = optimizer_of(settings)
         with option("--shift, --rotation"):
             augment = data.Augmentation(settings.shift, settings.rotation, seed=seed)
-        self._augment = augment if augment.shift or augment.rotation else None
+        self.augment = augment if augment.shift or augment.rotation else None
         self._stopping = _early_stopping(settings)
         how_often(settings.checkpoint_every)
         self.data = _load(settings, seed)
@@ -152,7 +165,7 @@ class Experiment:
                 epochs=self._epochs,
                 batch_size=self._batch_size,
                 validation=self.data.validation,
-                augment=self._augment,
+                augment=self.augment,
                 callbacks=[shown, first_step, *self._callbacks()],
                 resume_from=checkpoint if self.settings.resume else None,
             )

@@ -9,7 +9,7 @@ from bench import readme
 
 def test_measured_sections_are_what_the_script_makes_of_the_measurements():
     text = readme.README.read_text()
-    for name in ("speed", "costs", "training", "tests", "crosscheck"):
+    for name in ("speed", "costs", "training", "recipes", "tests", "crosscheck", "kills"):
         for marker in readme.markers(name):
             assert text.count(marker) == 1
     assert readme.rendered(text) == text

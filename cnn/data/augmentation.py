@@ -1,8 +1,4 @@
-"""Random shifts and rotations of training images.
-
-``scipy.ndimage`` moves them: it is installed with scikit-learn, works on the float arrays as they
-are (Pillow would want an object for each image), and its loop is C.
-"""
+"""Random shifts and rotations of training images."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ import numpy as np
 
 import kernels
 from cnn.arrays import FloatArray
+from cnn.data import resampling
 from kernels.ops import checks
 
 
@@ -44,20 +41,13 @@ class Augmentation:
 
     def __call__(self, x: FloatArray) -> FloatArray:
         """Return a changed copy of images (N, C, H, W)."""
-        from scipy.ndimage import affine_transform  # would delay the import of cnn
-
         if x.ndim != 4:
             raise kernels.ShapeError(f"augment takes images (N, C, H, W), got shape {x.shape}")
-        moved = np.empty_like(x)
         angles = np.radians(self._rng.uniform(-self.rotation, self.rotation, len(x)))
         shifts = self._rng.uniform(-self.shift, self.shift, (len(x), 2))
-        middle = (np.array(x.shape[2:]) - 1) / 2
-        for image, target, angle, shift in zip(x, moved, angles, shifts, strict=True):
-            turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-            origin = middle - turn @ (middle + shift)
-            for channel, out in zip(image, target, strict=True):
-                out[...] = affine_transform(channel, turn, origin, order=1, mode="nearest")
-        return moved
+        if self.rotation:
+            return resampling.turned(x, angles, shifts)
+        return resampling.shifted(x, shifts)
 
     def named_generators(self) -> dict[str, np.random.Generator]:
         """Return ``rng``."""

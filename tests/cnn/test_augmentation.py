@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.ndimage import affine_transform
 
 import kernels
 from cnn.data import Augmentation
@@ -57,6 +58,46 @@ def test_rotations_turn_around_the_middle() -> None:
 def test_edges_are_repeated() -> None:
     x = np.full((20, 1, 6, 6), 0.7)
     assert Augmentation(shift=3, rotation=45)(x) == pytest.approx(x)
+
+
+def with_scipy(x: np.ndarray, angles: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+    """Images turned, then shifted, one plane at a time."""
+    moved = np.empty_like(x)
+    middle = (np.array(x.shape[2:]) - 1) / 2
+    for image, target, angle, shift in zip(x, moved, angles, shifts, strict=True):
+        turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+        origin = middle - turn @ (middle + shift)
+        for plane, out in zip(image, target, strict=True):
+            out[...] = affine_transform(plane, turn, origin, order=1, mode="nearest")
+    return moved
+
+
+@pytest.mark.parametrize("rotation", [0, 30])
+@pytest.mark.parametrize(
+    ("shape", "shift"),
+    [
+        ((5, 3, 8, 9), 2),
+        ((40, 1, 28, 28), 1.5),  # more than a block
+        ((2, 2, 200, 170), 10),  # each image a block
+        ((4, 1, 5, 7), 30),  # out of sight
+        ((6, 2, 1, 6), 1),
+        ((6, 1, 6, 1), 1),
+        ((3, 1, 1, 1), 1),
+        ((0, 1, 4, 4), 1),
+        ((2, 0, 4, 4), 1),
+    ],
+)
+def test_images_move_as_scipy_moves_them(
+    shape: tuple[int, ...], shift: float, rotation: float, rng: np.random.Generator
+) -> None:
+    x = rng.standard_normal(shape)
+    draws = np.random.default_rng(7)
+    angles = np.radians(draws.uniform(-rotation, rotation, len(x)))
+    shifts = draws.uniform(-shift, shift, (len(x), 2))
+    expected = with_scipy(x, angles, shifts)
+    assert Augmentation(shift, rotation, seed=7)(x) == pytest.approx(expected, abs=1e-12)
+    in_float32 = Augmentation(shift, rotation, seed=7)(x.astype(np.float32))
+    assert in_float32 == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

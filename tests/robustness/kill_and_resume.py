@@ -1,10 +1,11 @@
 """Kill ``python -m cnn train`` at random moments, resume it, and compare what it leaves.
 
 ``python -m tests.robustness.kill_and_resume --kills 200`` trains a small network with everything
-that has a state. A process is killed (SIGKILL) at a random moment, mostly in the training and
-sometimes before it; the next one resumes. When a run comes to its end, its models and its metrics
-must be those of a run that nobody killed, byte for byte but for the times. Then the next run
-starts.
+that has a state. Each process is killed (SIGKILL) at a moment drawn evenly from the time that an
+undisturbed one takes from its start to its end, and the next one resumes; those that end before
+their moment comes make a run complete. Its models and its metrics must be those of a run that
+nobody killed, byte for byte but for the times. Then the next run starts. About two kills fall on
+each run, so that every resume is soon compared.
 """
 
 from __future__ import annotations
@@ -19,35 +20,79 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
-BEFORE_TRAINING = 0.15
-"""Share of the kills that may come before the training has begun."""
-SPAN = 0.8
-"""A kill comes within this share of the time that a whole process takes: long enough for a resumed
-one to come to its end now and then, short enough for most to be killed."""
+from cnn import storage
+from cnn.checkpoint import CheckpointError
 
+ROOT = Path(__file__).parents[2]
+PARTS = 10
+"""Of a training, to count the kills in each."""
+
+EPOCHS, BATCHES = 24, 16
 OPTIONS = [
     *("train", "--dataset", "images.npz", "--normalize", "--shift", "1", "--rotation", "10"),
-    *("--validation", "0.2", "--epochs", "6", "--batch-size", "16", "--momentum", "0.9"),
-    *("--optimizer", "sgd", "--lr", "0.05", "--schedule", "one-cycle", "--early-stopping", "4"),
+    *("--validation", "0.2", "--epochs", str(EPOCHS), "--batch-size", "16", "--momentum", "0.9"),
+    *("--optimizer", "sgd", "--lr", "0.05", "--schedule", "one-cycle", "--early-stopping", "20"),
     *("--clip-norm", "5", "--checkpoint-every", "2", "--log", "jsonl", "--threads", "1"),
 ]
 
 
 @dataclass
 class Tally:
-    """What has been done so far."""
+    """What has been done so far.
 
-    kills: int = 0
-    kills_in_training: int = 0
-    finished: int = 0
+    Attributes
+    ----------
+    starting, training, finishing : int or list of int
+        Kills before a process began to train, in each part of the training, and after it, while
+        the results were written.
+    completed, different : int
+        Trainings that came to their end, and those of them that left other bits.
+    """
+
+    starting: int = 0
+    training: list[int] = field(default_factory=lambda: [0] * PARTS)
+    finishing: int = 0
+    completed: int = 0
     different: int = 0
+
+    @property
+    def kills(self) -> int:
+        """All of them."""
+        return self.starting + sum(self.training) + self.finishing
+
+    def count(self, began: bool, checkpoint: Path) -> None:
+        """Count a kill by what the checkpoint says, which has to be whole.
+
+        Parameters
+        ----------
+        began : bool
+            Whether the process had written it.
+        checkpoint : Path
+            The file.
+        """
+        share = training_done(checkpoint) if checkpoint.exists() else 0.0
+        if not began:
+            self.starting += 1
+        elif share == 1:
+            self.finishing += 1
+        else:
+            self.training[int(share * PARTS)] += 1
+
+
+def training_done(checkpoint: Path) -> float:
+    """Return the share of the training that a checkpoint says is done."""
+    _, about = storage.read(checkpoint, CheckpointError)
+    position = about["position"]
+    if position["stopped"]:
+        return 1.0
+    return float(((position["epoch"] - 1) * BATCHES + position["batch"]) / (EPOCHS * BATCHES))
 
 
 def make_images(folder: Path) -> None:
@@ -74,10 +119,10 @@ def start(folder: Path, out: str, backend: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(process: subprocess.Popen[bytes]) -> None:
-    """Wait for a process that must end well."""
+def wait_for(process: subprocess.Popen[bytes], killed: int = 0) -> None:
+    """Wait for a process that must end well, or as one that was killed."""
     _, errors = process.communicate()
-    if process.returncode:
+    if process.returncode not in (0, killed):
         raise SystemExit(f"a training failed: {errors.decode()}")
 
 
@@ -94,22 +139,14 @@ def results(folder: Path) -> tuple[bytes, bytes, list[dict[str, Any]], list[dict
     return (*models, *timeless)
 
 
-def kill_at_random(
-    process: subprocess.Popen[bytes], checkpoint: Path, draw: random.Random, span: float
-) -> bool | None:
-    """Kill a process; tell whether it was in training, or return None if it came to its end."""
-    early = draw.random() < BEFORE_TRAINING
-    before = changed(checkpoint)
-    while not early and changed(checkpoint) == before and process.poll() is None:
-        time.sleep(0.001)  # the training begins with a checkpoint
+def killed(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Kill a process after so many seconds; tell whether it had not come to its end before."""
     try:
-        process.wait(draw.uniform(0, span))
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.send_signal(signal.SIGKILL)
-        process.communicate()
-        return changed(checkpoint) != before
-    wait_for(process)
-    return None
+    wait_for(process, killed=-signal.SIGKILL)
+    return process.returncode != 0
 
 
 def changed(file: Path) -> int:
@@ -120,31 +157,29 @@ def changed(file: Path) -> int:
         return 0
 
 
-def kill_and_resume(kills: int, seed: int, backend: str, folder: Path, shown: bool) -> Tally:
-    """Kill so many times, then let the last run come to its end; return what was found."""
+def kill_and_resume(kills: int, seed: int, backend: str, folder: Path) -> Iterator[Tally]:
+    """Kill so many times, then let the last run come to its end; yield what was found after each.
+
+    The tally is one object, which goes on counting.
+    """
     make_images(folder)
     started = time.monotonic()
     wait_for(start(folder, "whole", backend))
-    span = SPAN * (time.monotonic() - started)
+    whole = time.monotonic() - started
     expected, tally, draw = results(folder / "whole"), Tally(), random.Random(seed)
     out = folder / "killed"
-    while True:
-        process = start(folder, out.name, backend)
-        if tally.kills < kills:
-            in_training = kill_at_random(process, out / "checkpoint.safetensors", draw, span)
-            if in_training is not None:
-                tally.kills += 1
-                tally.kills_in_training += in_training
+    checkpoint = out / "checkpoint.safetensors"
+    while tally.kills < kills:
+        before = changed(checkpoint)
+        if killed(start(folder, out.name, backend), draw.uniform(0, whole)):
+            tally.count(changed(checkpoint) != before, checkpoint)
+            if tally.kills < kills:
                 continue
-        else:
-            wait_for(process)
-        tally.finished += 1
+            wait_for(start(folder, out.name, backend))
+        tally.completed += 1
         tally.different += results(out) != expected
-        if shown:
-            print(tally, flush=True)
         shutil.rmtree(out)
-        if tally.kills >= kills:
-            return tally
+        yield tally
 
 
 def main() -> int:
@@ -154,8 +189,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--backend", default="numpy")
     chosen = parser.parse_args()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tally = kill_and_resume(chosen.kills, chosen.seed, chosen.backend, Path(folder), shown=True)
+        for tally in kill_and_resume(chosen.kills, chosen.seed, chosen.backend, Path(folder)):
+            found = {"kills": tally.kills, **asdict(tally), "seconds": time.monotonic() - started}
+            print(json.dumps(found), flush=True)
     return int(tally.different > 0)
 
 

@@ -11,8 +11,8 @@ from tests.robustness.kill_and_resume import kill_and_resume
 
 @pytest.mark.slow
 def test_killed_trainings_end_in_the_same_bits(tmp_path: Path) -> None:
-    tally = kill_and_resume(8, seed=0, backend="numpy", folder=tmp_path, shown=False)
+    *_, tally = kill_and_resume(8, seed=0, backend="numpy", folder=tmp_path)
     assert tally.kills == 8
-    assert tally.kills_in_training >= 4
-    assert tally.finished >= 1
+    assert sum(tally.training) >= 1
+    assert tally.completed >= 1
     assert tally.different == 0
