@@ -77,13 +77,16 @@ def output(name: str, out: Any, wanted: tuple[int, ...], like: FloatArray, **inp
         raise ShapeError(f"{name} must have shape {wanted} to hold the result, got {out.shape}")
     if not out.flags.writeable:
         raise ShapeError(f"{name} must be writeable, got a read-only array")
-    if out.size and any(
-        size > 1 and not step for size, step in zip(wanted, out.strides, strict=True)
-    ):
+    if 0 in out.strides and _repeats(out):
         raise ShapeError(f"{name} must not repeat elements (a stride is 0: a broadcast view)")
     for input_name, array in inputs.items():
         if array is not None and _share_memory(out, array):
             raise ShapeError(f"{name} must not share memory with {input_name}")
+
+
+def _repeats(array: NDArray[Any]) -> bool:
+    sizes_and_steps = zip(array.shape, array.strides, strict=True)
+    return array.size > 0 and any(size > 1 and not step for size, step in sizes_and_steps)
 
 
 def _share_memory(a: NDArray[Any], b: NDArray[Any]) -> bool:

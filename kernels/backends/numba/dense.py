@@ -11,7 +11,6 @@ from kernels.backends.numba.dense_kernel import (
     TILE_COLUMNS,
     TILE_ROWS,
     dot_tile,
-    product_edge,
     product_tile,
 )
 from kernels.backends.numba.jit import keep_to, parallel, restore, serial
@@ -149,21 +148,16 @@ def _backward_blocks(
 def _product_block(c, a, a_row, a_term, b, m_begin, m_end, v_begin, v_end, width, K):
     """Write a block of ``c = a @ b``; rows of b and c have ``width`` columns."""
     step = TILE_COLUMNS * lanes(c)
-    whole = v_end - (v_end - v_begin) % step
     for k in range(0, max(1, K), BLOCK_TERMS):  # without terms the sums are 0
-        terms, a_k, b_k = min(BLOCK_TERMS, K - k), a_term * k, width * k
-        keep = lanes(c) if k else 0
-        for v in range(v_begin, whole, step):
-            b_v = b_k + v
+        terms, a_k, more = min(BLOCK_TERMS, K - k), a_term * k, int(k > 0)
+        for v in range(v_begin, v_end, step):
+            b_v, columns = width * k + v, min(step, v_end - v)
             for m in range(m_begin, m_end, TILE_ROWS):
                 a_m, to, rows = a_k + m * a_row, m * width + v, min(TILE_ROWS, m_end - m)
                 soon = b_v + step + m // TILE_ROWS % TILE_COLUMNS * lanes(c)
-                product_tile(c, to, a, a_m, a_row, a_term, b, b_v, width, terms, soon, rows, keep)
-        for v in range(whole, v_end, lanes(c)):
-            b_v, valid = b_k + v, min(lanes(c), v_end - v)
-            for m in range(m_begin, m_end, TILE_ROWS):
-                a_m, to, rows = a_k + m * a_row, m * width + v, min(TILE_ROWS, m_end - m)
-                product_edge(c, to, a, a_m, a_row, a_term, b, b_v, width, terms, rows, keep, valid)
+                product_tile(
+                    c, to, a, a_m, a_row, a_term, b, b_v, width, terms, soon, rows, columns, more
+                )
 
 
 @serial

@@ -11,8 +11,8 @@ Neither turns nor packs an operand, so that weights stay as PyTorch keeps them a
 6272 to 128). 8 × 2, 2 × 8 and 4 × 2 took a fifth to two thirds longer for dot products; 6 × 4 and
 5 × 4 were at most 4 % faster for the other. Elsewhere there are 16 registers.
 
-Rows beyond the edge of a matrix repeat its last one and are not stored: tiles of fewer rows would
-add a second to the first compilation, and a batch of one is bound by memory.
+Rows beyond the edge of a matrix repeat its last one, columns are masked, and neither are stored:
+tiles of other sizes for the edges would add two seconds to the first compilation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from kernels.backends.numba.vector import (
     add_sums,
     broadcast_rows,
     lanes,
+    load_columns,
     load_first,
     load_rows,
     load_rows_first,
@@ -60,36 +61,24 @@ def dot_tile(y, y_start, y_step, x, x_start, w, w_start, step, terms, ahead, row
 
 
 @serial
-def product_tile(c, c_start, a, a_start, a_row, a_term, b, b_start, step, terms, ahead, rows, keep):
-    """Write ``rows`` rows of ``a @ b``; rows of b and c are ``step`` apart.
+def product_tile(
+    c, c_start, a, a_start, a_row, a_term, b, b_start, step, terms, ahead, rows, columns, more
+):
+    """Write ``rows`` rows and ``columns`` columns of ``a @ b``; those of b and c are ``step`` long.
 
-    The first ``keep`` lanes of each vector, 0 or all, are added to what c holds: a choice without
-    a branch, at which Numba would count references and spill the tile.
+    If ``more``, add to what c holds: by masks, without a branch, at which Numba would count
+    references and spill the tile.
     """
     width = lanes(c)
     total = repeat(zeros(c), TILE)
     for k in range(terms):
         prefetch(b, ahead + k * step)
         left = broadcast_rows(a, a_start + k * a_term, a_row, rows - 1, TILE_ROWS)
-        right = load_rows(b, b_start + k * step, width, TILE_COLUMNS - 1, TILE_COLUMNS)
+        right = load_columns(b, b_start + k * step, columns, TILE_COLUMNS)
         total = add_products(total, left, right)
     for i in range(TILE_ROWS):
-        here = int(i < rows)
         for j in range(TILE_COLUMNS):
             place = c_start + i * step + j * width
-            before = load_first(c, place, keep * here)
-            store_first(c, place, add(before, total[i * TILE_COLUMNS + j]), width * here)
-
-
-@serial
-def product_edge(c, c_start, a, a_start, a_row, a_term, b, b_start, step, terms, rows, keep, valid):
-    """Do the same for the first ``valid`` lanes of one vector."""
-    total = repeat(zeros(c), TILE_ROWS)
-    for k in range(terms):
-        left = broadcast_rows(a, a_start + k * a_term, a_row, rows - 1, TILE_ROWS)
-        right = repeat(load_first(b, b_start + k * step, valid), 1)
-        total = add_products(total, left, right)
-    for i in range(TILE_ROWS):
-        here = int(i < rows)
-        before = load_first(c, c_start + i * step, min(keep, valid) * here)
-        store_first(c, c_start + i * step, add(before, total[i]), valid * here)
+            valid = min(width, max(0, columns - j * width)) * int(i < rows)
+            before = load_first(c, place, valid * more)
+            store_first(c, place, add(before, total[i * TILE_COLUMNS + j]), valid)

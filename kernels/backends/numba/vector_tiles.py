@@ -13,6 +13,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.vector_intrinsics import (
     VectorType,
     _align,
@@ -66,6 +67,44 @@ def load_rows_first(
 
     result = types.UniTuple(vector, number)
     return result(array, integer, integer, integer, integer, count), generate
+
+
+@intrinsic(prefer_literal=True)
+def load_columns(typing: Any, array: Any, start: Any, valid: Any, count: Any) -> Any:
+    """``count`` vectors side by side: ``array[start : start + valid]``, then zeros."""
+    vector, number = _full(array), count.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values = []
+        for j in range(number):
+            before = arguments[1].type(j * vector.lanes)
+            index = builder.add(arguments[1], before)
+            pointer = _pointer(context, builder, array, arguments[0], index)
+            left = builder.sub(arguments[2], before)
+            values.append(_load_up_to(context, builder, vector, pointer, left))
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(vector, number)(array, types.intp, types.intp, count), generate
+
+
+def _load_up_to(context: Any, builder: Any, vector: VectorType, pointer: Any, count: Any) -> Any:
+    """Emit a load of at most ``count`` elements, unmasked if there are enough."""
+    if REGISTER_BYTES > 16:  # a mask costs nothing
+        return emit_load_first(context, builder, vector, pointer, count)
+    value_type = context.get_value_type(vector)
+    enough = builder.icmp_signed(">=", count, count.type(vector.lanes))
+    with builder.if_else(enough) as (whole, part):
+        with whole:
+            vectors = builder.bitcast(pointer, value_type.as_pointer())
+            all_of_it = builder.load(vectors, align=_align(vector))
+            whole_block = builder.basic_block
+        with part:
+            some_of_it = emit_load_first(context, builder, vector, pointer, count)
+            part_block = builder.basic_block
+    result = builder.phi(value_type)
+    result.add_incoming(all_of_it, whole_block)
+    result.add_incoming(some_of_it, part_block)
+    return result
 
 
 @intrinsic(prefer_literal=True)

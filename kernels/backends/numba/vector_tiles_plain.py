@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.vector_plain import broadcast, load, load_first, multiply_add
+from kernels.backends.numba.vector_plain import broadcast, lanes, load, load_first, multiply_add
 
 Vectors = tuple[FloatArray, ...]
 
@@ -18,6 +18,13 @@ def load_rows_first(
 ) -> Vectors:
     """Return the same of their first ``valid`` elements, with 0 in the other lanes."""
     return tuple(load_first(array, start + min(i, last) * step, valid) for i in range(count))
+
+
+def load_columns(array: FloatArray, start: int, valid: int, count: int) -> Vectors:
+    """Return ``count`` vectors: ``array[start : start + valid]``, then 0."""
+    width = lanes(array)
+    left = [min(width, max(0, valid - j * width)) for j in range(count)]
+    return tuple(load_first(array, start + j * width, left[j]) for j in range(count))
 
 
 def broadcast_rows(array: FloatArray, start: int, step: int, last: int, count: int) -> Vectors:
