@@ -19,7 +19,6 @@ and only shapes and dtypes are checked.
 
 from __future__ import annotations
 
-import math
 from typing import cast
 
 import numpy as np
@@ -30,8 +29,16 @@ from kernels.backends import contract
 from kernels.backends.composition import composed
 from kernels.backends.contract import FloatArray, FusedBackend
 from kernels.errors import ShapeError
+from kernels.fused_checks import (
+    check_array,
+    check_parameters,
+    check_position,
+    check_pull,
+    check_read,
+    joined_shape,
+)
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import NOWHERE, Moments, Pull, Read, Sums
+from kernels.lazy import MOST_TAPS, NOWHERE, Moments, Pull, Read, Sums
 
 __all__ = [
     "MOST_TAPS",
@@ -47,9 +54,6 @@ __all__ = [
     "join_forward",
     "offered",
 ]
-
-MOST_TAPS = NOWHERE
-"""Taps of the largest max-pooling window whose positions fit a byte."""
 
 
 def offered(backend: str | None = None) -> bool:
@@ -115,9 +119,9 @@ def conv_forward(
         If an argument does not fit, or the backend has no fused operations.
     """
     chosen = _resolve(backend)
-    _check_read("read", read, geometry.x_shape)
-    _check_parameters(read.x, weight, bias, geometry)
-    _check("out", out, geometry.y_shape, read.x)
+    check_read("read", read, geometry.x_shape)
+    check_parameters(read.x, weight, bias, geometry)
+    check_array("out", out, geometry.y_shape, read.x)
     return chosen.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
 
 
@@ -162,13 +166,13 @@ def conv_backward(
         If an argument does not fit, or the backend has no fused operations.
     """
     chosen = _resolve(backend)
-    _check_pull(pull, geometry.y_shape)
-    _check_read("read", read, geometry.x_shape)
-    _check_parameters(read.x, weight, grad_bias, geometry)
-    _check("grad_weight", grad_weight, geometry.weight_shape, read.x)
+    check_pull(pull, geometry.y_shape)
+    check_read("read", read, geometry.x_shape)
+    check_parameters(read.x, weight, grad_bias, geometry)
+    check_array("grad_weight", grad_weight, geometry.weight_shape, read.x)
     for name, array in (("grad_x", grad_x), ("add", add)):
         if array is not None:
-            _check(name, array, geometry.x_shape, read.x)
+            check_array(name, array, geometry.x_shape, read.x)
     return chosen.conv_backward(
         pull,
         read,
@@ -215,9 +219,9 @@ def join_forward(
         If an argument does not fit, or the backend has no fused operations.
     """
     chosen = _resolve(backend)
-    shape = _joined_shape(reads, pool)
-    _check("out", out, shape if pool is None else pool.y_shape, reads[0].x)
-    _check_position(position, pool)
+    shape = joined_shape(reads, pool)
+    check_array("out", out, shape if pool is None else pool.y_shape, reads[0].x)
+    check_position(position, pool)
     chosen.join_forward(reads, relu, pool, out=out, position=position)
 
 
@@ -258,14 +262,14 @@ def join_backward(
         If an argument does not fit, or the backend has no fused operations.
     """
     chosen = _resolve(backend)
-    shape = _joined_shape(reads, pool)
-    _check("grad_y", grad_y, shape if pool is None else pool.y_shape, y)
-    _check("y", y, grad_y.shape, reads[0].x)
-    _check_position(position, pool)
+    shape = joined_shape(reads, pool)
+    check_array("grad_y", grad_y, shape if pool is None else pool.y_shape, y)
+    check_array("y", y, grad_y.shape, reads[0].x)
+    check_position(position, pool)
     if (out is not None) != (relu and pool is None):
         raise ShapeError("out must be an array with ReLU and without pooling, else None")
     if out is not None:
-        _check("out", out, shape, y)
+        check_array("out", out, shape, y)
     return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)
 
 
@@ -275,71 +279,3 @@ def _resolve(backend: str | None) -> FusedBackend:
         name = dispatch.chosen_name(backend)
         raise TypeError(f"backend {name!r} has no fused operations; train with fuse=False")
     return cast(FusedBackend, chosen)
-
-
-def _check(name: str, array: FloatArray, shape: tuple[int, ...], like: FloatArray) -> None:
-    if array.shape != shape:
-        raise ShapeError(f"{name} must have shape {shape}, got {array.shape}")
-    if array.dtype != like.dtype:
-        raise TypeError(f"{name} must be of {like.dtype} as what is read, got {array.dtype}")
-
-
-def _check_read(name: str, read: Read, shape: tuple[int, ...]) -> None:
-    if read.x.shape != shape:
-        raise ShapeError(f"{name} must be of shape {shape}, got {read.x.shape}")
-    _check_channels(name, read.x, read.mean, read.scale, read.shift)
-
-
-def _check_channels(name: str, x: FloatArray, *per_channel: FloatArray | None) -> None:
-    """Check that numbers per channel are all there, or that none is."""
-    first = per_channel[0]
-    for array in per_channel:
-        if (array is None) != (first is None):
-            raise ShapeError(f"{name} must have all of its numbers per channel, or none")
-        if array is not None:
-            _check(f"{name}'s numbers per channel", array, x.shape[1:2], x)
-
-
-def _check_pull(pull: Pull, shape: tuple[int, ...]) -> None:
-    if pull.x is not None:
-        if pull.mean is None:
-            raise ShapeError("pull must have mean, a, b and c when it has an x")
-        _check("pull's x", pull.x, shape, pull.g)
-        _check_channels("pull", pull.x, pull.mean, pull.a, pull.b, pull.c)
-    _check("pull's g", pull.g, shape if pull.pool is None else pull.pool.y_shape, pull.g)
-    _check_position(pull.position, pull.pool)
-    if pull.pool is not None and pull.position is None:
-        raise ShapeError("pull must have positions when it has a pool")
-
-
-def _check_parameters(
-    x: FloatArray, weight: FloatArray, bias: FloatArray | None, geometry: ConvGeometry
-) -> None:
-    _check("weight", weight, geometry.weight_shape, x)
-    if bias is not None:
-        _check("bias", bias, (geometry.out_channels,), x)
-
-
-def _joined_shape(reads: tuple[Read, ...], pool: PoolGeometry | None) -> tuple[int, ...]:
-    """Check what a join reads; return its shape."""
-    if not reads:
-        raise ShapeError("reads must hold one or more, got none")
-    shape = reads[0].x.shape
-    if pool is not None:
-        shape = (pool.batch, pool.channels, pool.height.size, pool.width.size)
-    for number, read in enumerate(reads):
-        _check_read(f"reads[{number}]", read, shape)
-        _check(f"reads[{number}]", read.x, shape, reads[0].x)
-        if read.relu:
-            raise ShapeError(f"reads[{number}] must have no ReLU of its own: join it first")
-    return shape
-
-
-def _check_position(position: NDArray[np.uint8] | None, pool: PoolGeometry | None) -> None:
-    if pool is not None and math.prod((pool.height.kernel, pool.width.kernel)) > MOST_TAPS:
-        raise ShapeError(f"pool must have at most {MOST_TAPS} taps")
-    if position is None:
-        return
-    if pool is None or position.shape != pool.y_shape or position.dtype != np.uint8:
-        wanted = "None without a pool" if pool is None else f"uint8 of shape {pool.y_shape}"
-        raise ShapeError(f"position must be {wanted}, got {position.dtype} {position.shape}")

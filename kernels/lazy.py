@@ -21,6 +21,9 @@ Float64 = NDArray[np.float64]
 NOWHERE = 255
 """Position of a pooled value whose gradient goes nowhere: ReLU made it 0."""
 
+MOST_TAPS = NOWHERE
+"""Taps of the largest max-pooling window whose positions fit a byte."""
+
 
 class Read(NamedTuple):
     """The value ``act(scale · (x - mean) + shift)``; a convolution's padding is 0 after act.

@@ -6,6 +6,8 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import kernels
 from cnn.arrays import FloatArray
@@ -71,6 +73,10 @@ class Programs:
             return self._model.forward(x, training=self._training)
         with self.running(x.shape) as program:
             return program.forward(x)
+
+    def __reduce__(self) -> tuple[Any, tuple[Sequential]]:
+        """Let copies and pickles, those of a trainer say, start with no programs."""
+        return partial(Programs, training=self._training), (self._model,)
 
     def _program(self, shape: Shape) -> Program:
         now = structure(self._model)

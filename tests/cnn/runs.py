@@ -76,7 +76,7 @@ class Run:
     ) -> None:
         self.path, self.backend, self.every_steps = path, backend, every_steps
         self.model, self.optimizer, self.callbacks = model, optimizer, callbacks
-        trainer = {"schedule", "clip_norm", "seed"} & arguments.keys()
+        trainer = {"schedule", "clip_norm", "seed", "fuse"} & arguments.keys()
         self.of_trainer = {name: arguments.pop(name) for name in trainer}
         self.of_fit = {"epochs": 3, "batch_size": 4, "validation": stripes(6, 2)} | arguments
         self.augment: Callable[[], Any] = self.of_fit.pop("augment", Noise)

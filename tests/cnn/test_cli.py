@@ -19,7 +19,8 @@ import typer
 import cnn
 import kernels
 from cnn import cli, progress
-from cnn.experiment import FILES
+from cnn.experiment import FILES, Experiment
+from cnn.settings import Settings
 
 ROOT = Path(cnn.__file__).parents[1]
 QUICK = ["train", "--backend", "numpy", "--dataset", "digits", "--epochs", "1"]
@@ -429,3 +430,12 @@ def test_help_names_every_option(capfd: pytest.CaptureFixture[str]) -> None:
         "resume checkpoint-every log"
     )
     assert all(f"--{name} " in shown for name in options.split())
+
+
+def test_fusion_can_be_switched_off(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for asked in (None, True, False):
+        settings = Settings(dataset="digits", backend="numpy", out=str(tmp_path), fuse=asked)
+        assert Experiment(settings).trainer.fuse is asked
+    for option in ("--fuse", "--no-fuse"):
+        assert cli.main(["train", option, "--model", "vgg"]) == 2
+        assert capfd.readouterr().err.startswith("error: --model: ")

@@ -327,6 +327,19 @@ def test_copies_and_pickles_predict_on_their_own(fusing: str) -> None:
     assert np.array_equal(model.predict_proba(x), wanted)
 
 
+def test_copies_and_pickles_of_a_trainer_train_on_their_own(fusing: str) -> None:
+    trainer = cnn.Trainer(small_net())
+    trainer.step(*stripes(5))
+    others = copy.deepcopy(trainer), pickle.loads(pickle.dumps(trainer))
+    losses = [each.step(*stripes(4)) for each in (*others, trainer)]
+    assert losses[0] == losses[1] == losses[2]
+    assert others[0].model is not trainer.model
+    states = [each.model.state_dict() for each in (*others, trainer)]
+    for name, array in states[2].items():
+        assert np.array_equal(array, states[0][name])
+        assert np.array_equal(array, states[1][name])
+
+
 def test_predictions_last(fusing: str) -> None:
     model = small_net()
     first = model.predict_proba(stripes(4).x)

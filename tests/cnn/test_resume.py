@@ -37,9 +37,12 @@ def test_from_any_step(path: Path, halt: int) -> None:
     assert_same(whole, run.broken_off(halt))
 
 
+@pytest.mark.parametrize("fuse", [True, False])
 @pytest.mark.parametrize("halts", [(5, 5), (1, 1, 1, 1, 1), (4, 4, 1), (11, 2)])
-def test_from_several_steps_and_old_checkpoints(path: Path, halts: tuple[int, ...]) -> None:
-    run = Run(path, every_steps=3)
+def test_from_several_steps_and_old_checkpoints(
+    path: Path, halts: tuple[int, ...], fuse: bool
+) -> None:
+    run = Run(path, every_steps=3, fuse=fuse)
     whole = run()
     path.unlink()
     assert_same(whole, run.broken_off(*halts))

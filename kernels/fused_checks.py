@@ -1,0 +1,86 @@
+"""Whether what the fused operations are given fits together."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kernels.backends.contract import FloatArray
+from kernels.errors import ShapeError
+from kernels.geometry import ConvGeometry, PoolGeometry
+from kernels.lazy import MOST_TAPS, Pull, Read
+
+
+def check_array(name: str, array: FloatArray, shape: tuple[int, ...], like: FloatArray) -> None:
+    """Check an array's shape, and its dtype against another's."""
+    if array.shape != shape:
+        raise ShapeError(f"{name} must have shape {shape}, got {array.shape}")
+    if array.dtype != like.dtype:
+        raise TypeError(f"{name} must be of {like.dtype} as what is read, got {array.dtype}")
+
+
+def check_read(name: str, read: Read, shape: tuple[int, ...]) -> None:
+    """Check that what is read has a shape, and its numbers per channel fit."""
+    if read.x.shape != shape:
+        raise ShapeError(f"{name} must be of shape {shape}, got {read.x.shape}")
+    _check_channels(name, read.x, read.mean, read.scale, read.shift)
+
+
+def _check_channels(name: str, x: FloatArray, *per_channel: FloatArray | None) -> None:
+    """Check that numbers per channel are all there, or that none is."""
+    first = per_channel[0]
+    for array in per_channel:
+        if (array is None) != (first is None):
+            raise ShapeError(f"{name} must have all of its numbers per channel, or none")
+        if array is not None:
+            check_array(f"{name}'s numbers per channel", array, x.shape[1:2], x)
+
+
+def check_pull(pull: Pull, shape: tuple[int, ...]) -> None:
+    """Check that what is pulled has a shape once unpooled."""
+    if pull.x is not None:
+        if pull.mean is None:
+            raise ShapeError("pull must have mean, a, b and c when it has an x")
+        check_array("pull's x", pull.x, shape, pull.g)
+        _check_channels("pull", pull.x, pull.mean, pull.a, pull.b, pull.c)
+    check_array("pull's g", pull.g, shape if pull.pool is None else pull.pool.y_shape, pull.g)
+    check_position(pull.position, pull.pool)
+    if pull.pool is not None and pull.position is None:
+        raise ShapeError("pull must have positions when it has a pool")
+
+
+def check_parameters(
+    x: FloatArray, weight: FloatArray, bias: FloatArray | None, geometry: ConvGeometry
+) -> None:
+    """Check weights and a bias against the geometry."""
+    check_array("weight", weight, geometry.weight_shape, x)
+    if bias is not None:
+        check_array("bias", bias, (geometry.out_channels,), x)
+
+
+def joined_shape(reads: tuple[Read, ...], pool: PoolGeometry | None) -> tuple[int, ...]:
+    """Check what a join reads; return its shape."""
+    if not reads:
+        raise ShapeError("reads must hold one or more, got none")
+    shape = reads[0].x.shape
+    if pool is not None:
+        shape = (pool.batch, pool.channels, pool.height.size, pool.width.size)
+    for number, read in enumerate(reads):
+        check_read(f"reads[{number}]", read, shape)
+        check_array(f"reads[{number}]", read.x, shape, reads[0].x)
+        if read.relu:
+            raise ShapeError(f"reads[{number}] must have no ReLU of its own: join it first")
+    return shape
+
+
+def check_position(position: NDArray[np.uint8] | None, pool: PoolGeometry | None) -> None:
+    """Check that positions are there where a pool is, or may be left out."""
+    if pool is not None and math.prod((pool.height.kernel, pool.width.kernel)) > MOST_TAPS:
+        raise ShapeError(f"pool must have at most {MOST_TAPS} taps")
+    if position is None:
+        return
+    if pool is None or position.shape != pool.y_shape or position.dtype != np.uint8:
+        wanted = "None without a pool" if pool is None else f"uint8 of shape {pool.y_shape}"
+        raise ShapeError(f"position must be {wanted}, got {position.dtype} {position.shape}")
