@@ -184,3 +184,11 @@ def test_gradients_of_maxima_from_anywhere(C, H):
     got = kernels.max_pool2d_backward(grad_y, indices, x.shape)
     wanted = kernels.max_pool2d_backward(grad_y, indices, x.shape, backend="naive")
     np.testing.assert_allclose(got, wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(9,), (5, 9)], ids=str)
+def test_results_into_every_second_element_of_a_vector_or_matrix(shape, backend):
+    """Only images lie in planes that have to be turned over."""
+    out = np.zeros((*shape[:-1], 18), "float32")[..., ::2]
+    kernels.relu(np.ones(shape, "float32"), out=out)
+    assert (out == 1).all()

@@ -75,7 +75,7 @@ class FlatOutput:
         target = self._target
         if target is None:
             return
-        planes = target.transpose(_to_second(target.ndim))
+        planes = target if target.ndim < 3 else target.transpose(_to_second(target.ndim))
         if _in_planes(planes):
             N, C, *space = planes.shape
             turn(self._flat, planes.reshape(-1), N, math.prod(space), C)

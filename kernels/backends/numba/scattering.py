@@ -90,12 +90,10 @@ def _one_by_one(grad, places, out, image, pooled, C, plane, windows):
     cleared = 0
     for window in range(windows):
         source = pooled + window * C
-        furthest = 0
         for c in range(C):
-            furthest = max(furthest, places[source + c])
-        if furthest >= cleared:
-            clear(out, image + cleared * C, (furthest + 1 - cleared) * C)
-            cleared = furthest + 1
-        for c in range(C):
-            out[image + places[source + c] * C + c] += grad[source + c]
+            place = places[source + c]
+            if place >= cleared:
+                clear(out, image + cleared * C, (place + 1 - cleared) * C)
+                cleared = place + 1
+            out[image + place * C + c] += grad[source + c]
     clear(out, image + cleared * C, (plane - cleared) * C)
