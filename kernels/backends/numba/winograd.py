@@ -235,21 +235,21 @@ def convolve_winograd(
 
 @serial
 def _transform_products(target, rows, tiles, work, start, c, V, s):
-    width = lanes(work)
-    channels = s.target_channels
-    for v in range(0, V, width):
-        valid = min(width, V - v)
-        base = load_first(start, c + v, valid)
-        for tile in range(tiles):
-            across = tile % s.tiles_across
-            down = tile // s.tiles_across % s.tiles_down
-            image = tile // (s.tiles_across * s.tiles_down)
-            row = image * s.target_rows + 4 * down
-            pixel = row * s.target_columns + 4 * across
+    """Transform a panel's products; a pixel's vectors one after the other, as they lie in memory."""
+    width, channels = lanes(work), s.target_channels
+    for tile in range(tiles):
+        across = tile % s.tiles_across
+        down = tile // s.tiles_across % s.tiles_down
+        image = tile // (s.tiles_across * s.tiles_down)
+        row = image * s.target_rows + 4 * down
+        pixel = row * s.target_columns + 4 * across
+        for v in range(0, V, width):
+            valid = min(width, V - v)
             _target_tile(
                 work, s.products_place + tile * s.panel + v, tiles * s.panel, s.inner_place,
                 target, pixel * channels + c + v, s.target_columns * channels, channels,
-                min(4, rows - 4 * down), min(4, s.target_columns - 4 * across), base, valid,
+                min(4, rows - 4 * down), min(4, s.target_columns - 4 * across),
+                load_first(start, c + v, valid), valid,
             )  # fmt: skip
 
 
