@@ -10,7 +10,7 @@ import numpy as np
 
 from kernels.dispatch import resolve
 from kernels.geometry import ConvGeometry
-from kernels.ops.convolution import conv_geometry
+from kernels.ops import windows
 
 BAD_INPUT = 2
 
@@ -58,7 +58,9 @@ def _geometry(options: argparse.Namespace) -> ConvGeometry | None:
         raise ValueError("--conv and --weight go together: the shapes of x and of the filters")
     window = (options.stride, options.padding, options.dilation)
     stride, padding, dilation = (v[0] if len(v) == 1 else v for v in window)
-    return conv_geometry(options.conv, options.weight, stride, padding, dilation, options.groups)
+    return windows.convolution(
+        options.conv, options.weight, stride, padding, dilation, options.groups
+    )
 
 
 def _sizes(text: str) -> tuple[int, ...]:

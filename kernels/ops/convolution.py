@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from kernels import dispatch
 from kernels.backends.contract import FloatArray
-from kernels.errors import ShapeError
-from kernels.geometry import ConvGeometry
 from kernels.ops import checks, windows
-from kernels.ops.remembering import remembered
 
 IntPair = int | tuple[int, int]
 Padding = windows.Padding
@@ -77,7 +74,7 @@ def conv2d(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, x=x, weight=weight)
     checks.optional_floats(x, bias=bias)
-    geometry = conv_geometry(x.shape, weight.shape, stride, padding, dilation, groups)
+    geometry = windows.convolution(x.shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("bias", bias, (geometry.out_channels,), "weight's first dimension")
     y = checks.result(chosen, out, geometry.y_shape, x, x=x, weight=weight, bias=bias)
     chosen.conv2d(x, weight, bias, geometry, out=y)
@@ -119,7 +116,7 @@ def conv2d_backward(
     """
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y, x=x, weight=weight)
-    geometry = conv_geometry(x.shape, weight.shape, stride, padding, dilation, groups)
+    geometry = windows.convolution(x.shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x, weight and the window")
     gradients = Conv2dGradients(
         checks.new(chosen, geometry.x_shape, x.dtype),
@@ -172,7 +169,7 @@ def conv2d_backward_input(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y, weight=weight)
     shape = checks.image_shape("x_shape", x_shape)
-    geometry = conv_geometry(shape, weight.shape, stride, padding, dilation, groups)
+    geometry = windows.convolution(shape, weight.shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x_shape, weight and the window")
     grad_x = checks.result(chosen, out, geometry.x_shape, grad_y, grad_y=grad_y, weight=weight)
     chosen.conv2d_backward_input(grad_y, weight, geometry, out=grad_x)
@@ -219,7 +216,7 @@ def conv2d_backward_weight(
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y, x=x)
     shape = checks.image_shape("weight_shape", weight_shape)
-    geometry = conv_geometry(x.shape, shape, stride, padding, dilation, groups)
+    geometry = windows.convolution(x.shape, shape, stride, padding, dilation, groups)
     checks.shape("grad_y", grad_y, geometry.y_shape, "x, weight_shape and the window")
     if out is None:
         out = np.empty(geometry.weight_shape, x.dtype)
@@ -227,35 +224,3 @@ def conv2d_backward_weight(
         checks.output("out", out, geometry.weight_shape, x, grad_y=grad_y, x=x)
     chosen.conv2d_backward_weight(grad_y, x, geometry, out=out)
     return out
-
-
-@remembered
-def conv_geometry(
-    x_shape: tuple[int, ...],
-    weight_shape: tuple[int, ...],
-    stride: Any,
-    padding: Any,
-    dilation: Any,
-    groups: Any,
-) -> ConvGeometry:
-    """Return the geometry of :func:`conv2d`'s arguments, or raise what is wrong with them."""
-    if len(x_shape) != 4:
-        raise ShapeError(f"x must have 4 dimensions, got shape {x_shape}")
-    if len(weight_shape) != 4:
-        raise ShapeError(f"weight must have 4 dimensions, got shape {weight_shape}")
-    N, C, H, W = x_shape
-    O, in_group, KH, KW = weight_shape
-    G = checks.integer("groups", groups, 1)
-    if min(C, O) < 1:
-        raise ShapeError(
-            f"x and weight need 1 or more channels, got shapes {x_shape}, {weight_shape}"
-        )
-    if C % G or O % G:
-        raise ShapeError(f"groups must divide the channels of x and weight, {C} and {O}; got {G}")
-    if in_group != C // G:
-        raise ShapeError(
-            f"weight must have {C // G} channels in its second dimension to fit x of shape "
-            f"{x_shape} in {G} group{'s' if G > 1 else ''}, got shape {weight_shape}"
-        )
-    height, width = windows.axes((H, W), (KH, KW), stride, padding, dilation)
-    return ConvGeometry(N, C, O, G, height, width)

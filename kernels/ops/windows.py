@@ -5,12 +5,45 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.errors import ShapeError
-from kernels.geometry import Axis, output_size
+from kernels.geometry import Axis, ConvGeometry, output_size
 from kernels.ops import checks
+from kernels.ops.remembering import remembered
 
 Padding = int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]] | str
 
 PADDING_NAMES = ("valid", "same", "same_upper", "same_lower")
+
+
+@remembered
+def convolution(
+    x_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: Any,
+) -> ConvGeometry:
+    """Return the geometry of ``kernels.conv2d``'s arguments, or raise what is wrong with them."""
+    if len(x_shape) != 4:
+        raise ShapeError(f"x must have 4 dimensions, got shape {x_shape}")
+    if len(weight_shape) != 4:
+        raise ShapeError(f"weight must have 4 dimensions, got shape {weight_shape}")
+    N, C, H, W = x_shape
+    O, in_group, KH, KW = weight_shape
+    G = checks.integer("groups", groups, 1)
+    if min(C, O) < 1:
+        raise ShapeError(
+            f"x and weight need 1 or more channels, got shapes {x_shape}, {weight_shape}"
+        )
+    if C % G or O % G:
+        raise ShapeError(f"groups must divide the channels of x and weight, {C} and {O}; got {G}")
+    if in_group != C // G:
+        raise ShapeError(
+            f"weight must have {C // G} channels in its second dimension to fit x of shape "
+            f"{x_shape} in {G} group{'s' if G > 1 else ''}, got shape {weight_shape}"
+        )
+    height, width = axes((H, W), (KH, KW), stride, padding, dilation)
+    return ConvGeometry(N, C, O, G, height, width)
 
 
 def axes(

@@ -61,10 +61,14 @@ def test_doctor_lists_what_is_compiled(tmp_path):
 def test_doctor_explains_a_convolution(capsys):
     sections = examined(capsys, *DENSE, "--stride", "2")
     forward = section(sections, "forward, float32")
-    assert re.search(r"\b72 × 16\b", forward)  # taps · channels of x, channels of y
-    backward = section(sections, "backward to the input")
-    assert "4 phases" in backward
-    assert section(sections, "backward to the weights")
+    assert "direct (Winograd: not 3×3 of stride 1 and one group)" in forward
+    assert "packed weights" in section(sections, "backward to the input")
+    assert "partial results" in section(sections, "backward to the weights")
+
+
+def test_doctor_explains_the_choice_of_winograd(capsys):
+    sections = examined(capsys, *DENSE, "--padding", "1")
+    assert re.search(r"million cycles direct, [\d.]+ Winograd", section(sections, "forward, float32"))
 
 
 def test_doctor_knows_depthwise_convolutions(capsys):
