@@ -68,7 +68,9 @@ def test_doctor_explains_a_convolution(capsys):
 
 def test_doctor_explains_the_choice_of_winograd(capsys):
     sections = examined(capsys, *DENSE, "--padding", "1")
-    assert re.search(r"million cycles direct, [\d.]+ Winograd", section(sections, "forward, float32"))
+    assert re.search(
+        r"million cycles direct, [\d.]+ Winograd", section(sections, "forward, float32")
+    )
 
 
 def test_doctor_knows_depthwise_convolutions(capsys):

@@ -24,7 +24,7 @@ LANES = REGISTER_BYTES // 4
 # Just below, at and above each limit of a tile; 0 and 1 rows; every number of columns that matters.
 EDGES = list(
     itertools.product(
-        sorted({0, 1, 33, *(m + d for m in micro_kernel.TILE_ROWS for d in (-1, 0, 1))} - {-1}),
+        sorted({0, 1, 33, *(m + d for m in micro_kernel.TILE_ROWS for d in (-1, 0, 1))} ),
         (1, LANES - 1, LANES, LANES + 1, 2 * LANES - 1, 2 * LANES),
         ((), (3,), (5, 1)),
     )

@@ -235,7 +235,7 @@ def convolve_winograd(
 
 @serial
 def _transform_products(target, rows, tiles, work, start, c, V, s):
-    """Transform a panel's products; a pixel's vectors one after the other, as they lie in memory."""
+    """Transform a panel's products, a pixel's vectors side by side, as they lie in memory."""
     width, channels = lanes(work), s.target_channels
     for tile in range(tiles):
         across = tile % s.tiles_across
