@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.convolution import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
@@ -16,6 +15,7 @@ from kernels.backends.numba.operands import (
     norm_of,
 )
 from kernels.backends.numba.plan import Plan, backward_plan, forward_plan, lanes_of
+from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 

@@ -63,7 +63,8 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
                 total = add_rows(total, rows, base, base_place, base_step)
             store_rows(total, rows, c, c_place, c_step)
         else:
-            total = add_rows_first(total, rows, base, base_place, base_step, valid)
+            if base_step != NO_BASE:
+                total = add_rows_first(total, rows, base, base_place, base_step, valid)
             store_rows_first(total, rows, c, c_place, c_step, valid)
 
     return tile
