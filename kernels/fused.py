@@ -47,6 +47,7 @@ __all__ = [
     "Pull",
     "Read",
     "Sums",
+    "add_scaled",
     "conv_backward",
     "conv_forward",
     "gains",
@@ -271,6 +272,36 @@ def join_backward(
     if out is not None:
         check_array("out", out, shape, y)
     return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)
+
+
+def add_scaled(
+    target: FloatArray, source: FloatArray, factor: float, *, backend: str | None = None
+) -> None:
+    """Add ``factor · source`` to an array in place: an optimiser's update.
+
+    The product is rounded, then the sum, as NumPy does: an update has the same bits everywhere.
+
+    Parameters
+    ----------
+    target : C-contiguous array
+        Is changed.
+    source : array of target's shape and dtype
+        Stays as it is.
+    factor : float
+        Rounded to target's dtype.
+    backend : str, optional
+        Instead of the current backend.
+
+    Raises
+    ------
+    ShapeError, TypeError, UnknownBackendError
+        If an argument does not fit, or the backend has no fused operations.
+    """
+    chosen = _resolve(backend)
+    check_array("source", source, target.shape, target)
+    if not target.flags.c_contiguous:
+        raise ShapeError("target must be C-contiguous")
+    chosen.add_scaled(target, source, factor)
 
 
 def _resolve(backend: str | None) -> FusedBackend:

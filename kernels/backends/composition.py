@@ -21,7 +21,7 @@ from kernels.lazy import NOWHERE, Moments, Pull, Read, Sums
 
 @dataclass(frozen=True)
 class Composition:
-    """The four fused operations on a backend's plain ones.
+    """The fused operations on a backend's plain ones.
 
     Attributes
     ----------
@@ -138,6 +138,10 @@ class Composition:
         if out is not None:
             out[...] = grad
         return tuple(self._sums(grad, read) for read in reads)
+
+    def add_scaled(self, target: FloatArray, source: FloatArray, factor: float) -> None:
+        """Add the multiple."""
+        target += source * target.dtype.type(factor)
 
     def _value(self, read: Read) -> FloatArray:
         value = self._taken(read.x)

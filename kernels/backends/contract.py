@@ -195,7 +195,7 @@ class Backend(Protocol):
 
 
 class FusedBackend(Backend, Protocol):
-    """A backend that also has the fused operations: all four of them, in fused.py.
+    """A backend that also has the fused operations: all of them, in fused.py.
 
     They are what a training step consists of when it keeps no value that the next operation can
     compute for itself: see :mod:`kernels.fused`, which says it all.
@@ -250,6 +250,9 @@ class FusedBackend(Backend, Protocol):
         out: FloatArray | None,
     ) -> tuple[Sums | None, ...]:
         """Write the gradient in front of ReLU; return the sums of each read that has a mean."""
+
+    def add_scaled(self, target: FloatArray, source: FloatArray, factor: float) -> None:
+        """Add ``factor · source`` to C-contiguous ``target``, both products and sums rounded."""
 
 
 @functools.cache

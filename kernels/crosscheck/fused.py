@@ -99,6 +99,13 @@ def _reads(arrays: Any) -> tuple[Read, ...]:
     return tuple(Read(*arrays[i : i + 4]) for i in range(0, len(arrays), 4))
 
 
+def add_scaled(target: FloatArray, source: FloatArray, *, factor: float, backend: str) -> Arrays:
+    """Return the sum."""
+    result = np.array(target, order="C")
+    fused.add_scaled(result, source, factor, backend=backend)
+    return (result,)
+
+
 def draw_conv_forward(draw: Draw) -> Case:
     """Draw a case."""
     geometry, weight, bias = _convolution(draw)
@@ -170,6 +177,15 @@ def draw_join_backward(draw: Draw) -> Case:
     _, *sizes = naive(join_backward, *of_arguments, **settings)
     lengths = [math.prod(shape) // shape[1]] * len(sizes)
     return Case(arguments, (None, *_limits(sizes, lengths, y.dtype)), settings)
+
+
+def draw_add_scaled(draw: Draw) -> Case:
+    """Draw a case around the length of a vector, or of several blocks."""
+    size = draw.integer(0, 70) if draw.chance(0.8) else draw.integer(16000, 40000)
+    target, source = draw.values(size), draw.values(size)
+    factor = float(draw.values(1)[0])
+    largest = abs(target) + abs(source * target.dtype.type(factor))
+    return Case((target, source), ((largest, 2),), {"factor": factor})
 
 
 def _limits(sizes: Any, lengths: Any, dtype: Any) -> tuple[Limit, ...]:
@@ -283,4 +299,5 @@ FUSED_OPERATIONS: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[[Draw
     "conv_backward": (conv_backward, draw_conv_backward),
     "join_forward": (join_forward, draw_join_forward),
     "join_backward": (join_backward, draw_join_backward),
+    "add_scaled": (add_scaled, draw_add_scaled),
 }

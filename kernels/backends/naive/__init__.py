@@ -14,6 +14,7 @@ from kernels.backends.naive.convolution import (
 )
 from kernels.backends.naive.dense import linear, linear_backward
 from kernels.backends.naive.fused import (
+    add_scaled,
     conv_backward,
     conv_forward,
     join_backward,
@@ -37,6 +38,7 @@ from kernels.backends.naive.pooling import (
 )
 
 __all__ = [
+    "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",

@@ -12,6 +12,7 @@ from kernels.backends.numba.convolution import (
 )
 from kernels.backends.numba.dense import linear, linear_backward
 from kernels.backends.numba.fused import (
+    add_scaled,
     conv_backward,
     conv_forward,
     join_backward,
@@ -35,6 +36,7 @@ from kernels.backends.numba.pooling import (
 )
 
 __all__ = [
+    "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",

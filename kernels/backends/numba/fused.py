@@ -16,10 +16,11 @@ from kernels.backends.numba.operands import (
 )
 from kernels.backends.numba.plan import Plan, backward_plan, forward_plan, lanes_of
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
+from kernels.backends.numba.updating import add_scaled
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 
-__all__ = ["conv_backward", "conv_forward", "join_backward", "join_forward"]
+__all__ = ["add_scaled", "conv_backward", "conv_forward", "join_backward", "join_forward"]
 
 
 def conv_forward(

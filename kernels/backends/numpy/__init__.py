@@ -13,6 +13,7 @@ from kernels.backends.numpy.convolution import (
 )
 from kernels.backends.numpy.dense import linear, linear_backward
 from kernels.backends.numpy.fused import (
+    add_scaled,
     conv_backward,
     conv_forward,
     join_backward,
@@ -36,6 +37,7 @@ from kernels.backends.numpy.pooling import (
 )
 
 __all__ = [
+    "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
