@@ -7,7 +7,7 @@ task; Python merges the slots in their order.
 from __future__ import annotations
 
 from kernels.backends.numba.calls import ADDED, ADDS, MASK, MASK_RELU, MASKED, MASKS
-from kernels.backends.numba.jit import serial
+from kernels.backends.numba.jit import alone, serial
 from kernels.backends.numba.vector import (
     add,
     at_address,
@@ -107,3 +107,24 @@ def _add_to(slots, at, vector, valid, work, inner):
     store(work, inner, vector)
     for i in range(valid):
         slots[at + i] += work[inner + i]
+
+
+@alone
+def merge_moments(slots, counts, mean, var):
+    """Merge the tasks' moments, [task][shift, Σ (y - shift), Σ (y - shift)²][channel].
+
+    The pairwise rule of Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for
+    computing sample variances" (1979), for all tasks at once.
+    """
+    C, total = len(mean), counts.sum()
+    for c in range(C):
+        mean[c], var[c] = 0.0, 0.0
+        for task in range(len(counts)):
+            at = task * 3 * C + c
+            mean[c] += counts[task] / total * (slots[at] + slots[at + C] / counts[task])
+        for task in range(len(counts)):
+            at = task * 3 * C + c
+            deviation, count = slots[at + C], counts[task]
+            apart = slots[at] + deviation / count - mean[c]
+            var[c] += slots[at + 2 * C] - deviation * deviation / count + count * apart * apart
+        var[c] /= total

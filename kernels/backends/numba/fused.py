@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.finishing import merge_moments
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
@@ -84,16 +86,9 @@ def conv_backward(
     return Sums(sums[0], sums[1])
 
 
-def _merged(slots: np.ndarray, plan: Plan) -> Moments:
-    """Merge the tasks' moments, (tasks, 3, C): shift, Σ (y - shift), Σ (y - shift)².
-
-    The pairwise rule of Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for
-    computing sample variances" (1979), for all tasks at once.
-    """
-    shift, deviation, squares = slots[:, 0], slots[:, 1], slots[:, 2]
-    counts = plan.slot_pixels[:, None]
-    means = shift + deviation / counts
-    total = counts.sum()
-    mean = (counts * means).sum(axis=0) / total
-    spread = squares - deviation * deviation / counts + counts * np.square(means - mean)
-    return Moments(mean, spread.sum(axis=0) / total)
+def _merged(slots: NDArray[np.float64], plan: Plan) -> Moments:
+    """Merge the tasks' moments, (tasks, 3, C)."""
+    C = slots.shape[2]
+    moments = Moments(np.empty(C), np.empty(C))
+    merge_moments(slots.reshape(-1), plan.slot_pixels, *moments)
+    return moments

@@ -1,7 +1,8 @@
 """How the backend's functions are compiled, and where the machine code is kept.
 
-Two decorators: ``serial`` for bodies that other jitted functions call, ``parallel`` for the thin
-``prange`` drivers that Python calls, whose code is kept on disk (``cache.py``).
+Decorators: ``serial`` for bodies that other jitted functions call, ``parallel`` for the thin
+``prange`` drivers that Python calls, ``alone`` for small functions that Python calls; the code of
+the last two is kept on disk (``cache.py``).
 """
 
 from __future__ import annotations
@@ -81,6 +82,11 @@ def parallel(function: Callable[..., None]) -> Callable[..., None]:
             threads.run(threaded, arguments)
 
     return driver
+
+
+def alone(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function that Python calls and that has no work for several threads."""
+    return _cached("alone", function)
 
 
 def _cached(variant: str, function: Callable[..., None], **flags: Any) -> Callable[..., None]:

@@ -78,7 +78,8 @@ class Plan:
         """Return a field of the shape."""
         if name not in (SHAPE.names or ()):
             raise AttributeError(name)
-        return int(self.shape[name][0])
+        value = self.__dict__[name] = int(self.shape[name][0])
+        return value
 
     @property
     def tasks(self) -> int:
