@@ -106,7 +106,8 @@ def normalizer(moments: Moments, weight: FloatArray, bias: FloatArray, eps: floa
         rstd = 1.0 / np.sqrt(moments.var + eps)
         scale = weight * rstd
         mean = moments.mean.astype(dtype)
-        shift = bias - scale * (moments.mean - mean)
+        lost = moments.mean - mean
+        shift = bias - np.where(np.abs(lost) > 0, scale * lost, 0.0)
     return Normalizer(mean, rstd, scale.astype(dtype), shift.astype(dtype))
 
 

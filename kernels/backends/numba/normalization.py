@@ -166,7 +166,10 @@ def _affine_table(channels, C, together, table):
         mean, scale = channels[c], channels[2 * C + c] * channels[C + c]
         table[place] = mean
         table[step + place] = scale
-        table[2 * step + place] = channels[3 * C + c] - scale * (mean - table[place])
+        lost = mean - table[place]
+        # Neither 0 times an infinite scale nor what an infinite mean loses is NaN.
+        shift = scale * lost if abs(lost) > 0.0 else 0.0
+        table[2 * step + place] = channels[3 * C + c] - shift
 
 
 @serial
