@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.backends.composition import Composition
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba import (
+    activation,
+    convolution,
+    depthwise,
+    memory,
+    normalization,
+    pooling,
+)
 from kernels.backends.numba.finishing import merge_moments
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
@@ -22,6 +31,9 @@ from kernels.backends.numba.updating import add_scaled
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 
+_apart = Composition(memory, convolution, pooling, normalization, activation)
+"""For depthwise convolutions, whose own loops gain more than fusing the general ones would."""
+
 __all__ = ["add_scaled", "conv_backward", "conv_forward", "join_backward", "join_forward"]
 
 
@@ -35,6 +47,8 @@ def conv_forward(
     out: FloatArray,
 ) -> Moments | None:
     """Apply batch-norm and ReLU while loading, sum the output's moments while it is in cache."""
+    if depthwise.fits(geometry):
+        return _apart.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
     plan = forward_plan(geometry, lanes_of(read.x.dtype))
     slots = np.zeros((plan.slots, 3, geometry.out_channels)) if stats else NO_SLOTS
     with FlatOutput(out) as y:
@@ -62,6 +76,17 @@ def conv_backward(
     grad_bias: FloatArray | None,
 ) -> Sums | None:
     """Pull the gradient while loading; mask the result, and sum it, while it is in cache."""
+    if depthwise.fits(geometry):
+        return _apart.conv_backward(
+            pull,
+            read,
+            weight,
+            geometry,
+            add=add,
+            grad_x=grad_x,
+            grad_weight=grad_weight,
+            grad_bias=grad_bias,
+        )
     x, g, pulled = flat_input(read.x), flat_input(pull.g), loaded_pull(pull)
     run_accumulate(
         geometry, x, g, grad_weight, read=loaded_read(read), pulled=pulled, grad_bias=grad_bias
