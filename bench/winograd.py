@@ -1,7 +1,8 @@
-"""Both algorithms for 3×3 convolutions, beside the cost model's cycles: ``python -m bench.winograd``.
+"""Both algorithms for 3×3 convolutions beside the cost model: ``python -m bench.winograd``.
 
-Two processes, one that computes everything directly and one that takes Winograd's algorithm wherever
-it fits, take turns on each pass. Names of cases may be given; else all that fit are measured.
+Two processes, one that computes everything directly and one that takes Winograd's algorithm
+wherever it fits, take turns on each pass. Names of cases may be given; else all that fit are
+measured. ``ratio`` is the direct time over Winograd's, ``model`` the same of the model's cycles.
 """
 
 from __future__ import annotations
@@ -60,13 +61,15 @@ def _call(case: ConvCase, name: str) -> Callable[[], object]:
 def _work() -> None:
     """Time what stdin names, turn by turn; the mean of the fastest calls goes to stdout."""
     if winograd_cost.ENABLED:
-        winograd_cost.gather_cycles = winograd_cost.weight_cycles = lambda *sizes: (1.0, 0.0)
+        for model in ("gather_cycles", "weight_cycles"):
+            setattr(winograd_cost, model, lambda *sizes: (1.0, 0.0))
     known: dict[str, Callable[[], object]] = {}
     for line in sys.stdin:
         if line not in known:
             known = {line: _call(CASES[line.split()[0]], line.split()[1])}
             known[line]()
-        seconds, end = [], time.perf_counter() + TURN_SECONDS
+        seconds: list[float] = []
+        end = time.perf_counter() + TURN_SECONDS
         while len(seconds) < FASTEST or time.perf_counter() < end:
             start = time.perf_counter()
             known[line]()
@@ -98,15 +101,12 @@ def _compare(names: Sequence[str]) -> None:
                 item = f"{name} {pass_name}"
                 times = [(_ask(direct, item), _ask(winograd, item)) for _ in range(TURNS)]
                 one, other = np.min(times, axis=0)
-                wrong = (
-                    max(one, other) / min(one, other)
-                    if (cycles[1] < cycles[0]) != (other < one)
-                    else 1.0
-                )
+                lost = max(one, other) / min(one, other) - 1
+                right = (cycles[1] < cycles[0]) == (other < one)
                 print(
                     f"{name:<22} {pass_name:<16} {one * 1e3:>6.2f} ms {other * 1e3:>6.2f} ms "
                     f"{one / other:>6.2f} {cycles[0] / cycles[1]:>6.2f}"
-                    + (f"  wrong by {wrong - 1:.0%}" if wrong > 1 else ""),
+                    + ("" if right else f"  wrong by {lost:.0%}"),
                     flush=True,
                 )
 
