@@ -19,6 +19,10 @@ LARGE_ONE_IN = 40
 WIDE_ONE_IN = 100
 """One case in so many is so wide that a backend has to cut it into several blocks."""
 
+TILED_ONE_IN = 16
+"""One convolution in so many is 3×3 with so many channels and pixels that Winograd's algorithm pays
+in a backend that has it."""
+
 
 class Draw:
     """A source of random arguments; the same seeds draw the same case again.
@@ -162,6 +166,18 @@ def wide_window(draw: Draw, size: int) -> Window:
     """Draw a small window on a long axis."""
     before, after = draw.integer(0, 1), draw.integer(0, 1)
     return Window(size, draw.integer(1, 2), 1, 1, before, after, False)
+
+
+def tiled_window(draw: Draw) -> Window:
+    """Draw a window of 3 on an axis of a few tiles of 4 outputs, whole and cut off."""
+    before, after = draw.choice((0, 0), (1, 1), (2, 2), (0, 2), (3, 1))
+    size = draw.integer(13, 17) - before - after
+    return Window(size, 3, 1, 1, before, after, False)
+
+
+def tiled_sizes(draw: Draw) -> tuple[int, int, int, int]:
+    """Draw the images, groups and channels to go with it."""
+    return draw.integer(2, 3), 1, draw.choice(8, 9, 15, 16, 17), draw.choice(8, 9, 15, 16, 17)
 
 
 def draw_window(

