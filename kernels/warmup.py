@@ -11,6 +11,9 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
+import kernels
 from kernels.crosscheck import OperationReport, check_backend
 from kernels.dispatch import resolve
 
@@ -54,6 +57,8 @@ def _warm_up(options: argparse.Namespace) -> int:
         print(f"{dtype:30}{'compiled':>10}{'seconds':>10}")
         report = check_backend("numba", cases=CASES, dtype=dtype, progress=_Progress())
         passed = passed and report.passed
+        planes = np.zeros((2, 8, 32, 32), dtype)  # in the order (N, C, H, W), and not small
+        kernels.relu(planes, out=np.empty_like(planes), backend="numba")
     new = len(set(kept_code()) - before)
     print(f"{new} functions compiled in {time.perf_counter() - started:.1f} s")
     if not passed:
