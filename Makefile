@@ -38,8 +38,8 @@ $(VENV)/.conformance: pyproject.toml $(VENV)/.dev
 train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." are passed on
 	$(BIN)/python -m cnn train $(ARGS)
 
-test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev  ## all tests, on as many processes as there are cores
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARGS="--cases 3000"
 	$(BIN)/python -m kernels check --backend numpy $(ARGS)

@@ -145,9 +145,10 @@ def publish_readme(
                 f"part must be one of {', '.join(readme.PARTS)}; got {name!r}"
             )
     parts = () if render else tuple(part or readme.PARTS)
+    tried = (recipes.DIGITS, recipes.fashion(fashion)) if readme.RECIPES in parts else ()
     if {readme.BENCHMARK, readme.RECIPES} & set(parts) and (missing := _missing_peers()):
         raise selection.SelectionError(f"the README compares with peers, but {missing}")
-    readme.publish(parts, _run_for_readme, fashion)
+    readme.publish(parts, _run_for_readme, tried)
 
 
 @app.command("list")

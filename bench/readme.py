@@ -12,7 +12,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,9 @@ SPEED_PICTURES = ("speedups.png", "roofline.png", "scaling.png")
 
 
 def publish(
-    parts: Collection[str], benchmark: Callable[[Path], results.Run], fashion: Path
+    parts: Collection[str],
+    benchmark: Callable[[Path], results.Run],
+    tried: Sequence[recipes.Recipe],
 ) -> None:
     """Measure the named parts, keep the others as they were measured before, and write README.md.
 
@@ -46,10 +48,9 @@ def publish(
         Out of PARTS.
     benchmark : callable
         Makes a run and writes its pictures into the folder it is given.
-    fashion : Path
-        Folder of Fashion-MNIST's IDX files, for the recipes.
+    tried : sequence of Recipe
+        What the part RECIPES trains with.
     """
-    tried = (recipes.DIGITS, recipes.fashion(fashion)) if RECIPES in parts else ()
     measured = json.loads(MEASURED.read_text()) if MEASURED.exists() else {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

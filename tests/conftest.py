@@ -26,6 +26,12 @@ def fast_backend(request: pytest.FixtureRequest) -> Iterator[str]:
         yield request.param
 
 
+@pytest.fixture(autouse=True)
+def thread_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test's ``set_num_threads`` reach the next one: nothing public takes a limit away."""
+    monkeypatch.setattr("kernels.threads._limit", kernels.threads.limit())
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request: pytest.FixtureRequest) -> str:
     return str(request.param)
