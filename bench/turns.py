@@ -43,6 +43,8 @@ OPENBLAS_TIMEOUT = 22
 was 105 ms, in which numba took 4 to 8 ms for what took it 2 after PyTorch's turn. numpy itself is
 no slower (conv2d 3.4 to 4.0 ms against 3.4 to 4.3, three runs in turn)."""
 
+XDIST_WORKER = "PYTEST_XDIST_WORKER"
+
 PREPARE, GO, READY, DONE, REFUSED = "prepare", "go", "ready", "done", "refused"
 
 Item = tuple[str, str]
@@ -52,11 +54,13 @@ Item = tuple[str, str]
 def environment(threads: int, folder: Path) -> dict[str, str]:
     """Return the environment of a process that computes with so many threads.
 
-    What torch.compile makes goes into the folder, so that its first call really compiles.
+    What torch.compile makes goes into the folder, so that its first call really compiles. That this
+    process is one of pytest-xdist's is not for it to know: pytest-benchmark would time nothing.
     """
+    inherited = {name: value for name, value in os.environ.items() if name != XDIST_WORKER}
     limits = {name: str(threads) for name in THREAD_VARIABLES}
     return (
-        os.environ
+        inherited
         | limits
         | {
             "OPENBLAS_THREAD_TIMEOUT": str(OPENBLAS_TIMEOUT),
