@@ -6,6 +6,7 @@ dataclasses are frozen, so a backend can cache what it derives from one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -89,6 +90,11 @@ class ConvGeometry:
     def y_shape(self) -> tuple[int, int, int, int]:
         """(N, O, OH, OW)."""
         return (self.batch, self.out_channels, self.height.outputs, self.width.outputs)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the direct algorithm, those with padding too."""
+        return math.prod(self.y_shape) * math.prod(self.weight_shape[1:])
 
 
 @dataclass(frozen=True, slots=True)

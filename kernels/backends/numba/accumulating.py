@@ -6,95 +6,40 @@ alone, so that the bits do not depend on the number of threads.
 
 from __future__ import annotations
 
-import numba
-
 from kernels.backends.numba.calls import (
     LOAD,
-    NORM,
-    NORMED,
     PARTS,
     PHASES,
-    POOLED,
-    POOLS,
-    PULL,
-    PULLED,
-    PULLS,
-    RELU,
     SEGMENTS,
     SHAPES,
     SLOTS,
     SLOTTED,
     SUMS,
-    TAKEN,
-    X,
+    SUMS_SIZE,
     doubles_at,
     integers_at,
-    new_call,
     phase_at,
     shape_at,
 )
 from kernels.backends.numba.finishing import sum_pixels
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import load_band
 from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel, prepare
-from kernels.backends.numba.standalone import Standalone
-from kernels.backends.numba.vector import address, at_address, lanes, pointer
+from kernels.backends.numba.tasks import Task
+from kernels.backends.numba.vector import at_address, lanes, pointer
 from kernels.backends.numba.winograd import accumulate_winograd, transform_sources
 
 
-@parallel
-def accumulate(
-    source, norm, relu, grad, pulled, pull, taken, pool, partials, parts, slots, work,
-    shape, phases, segments,
-):  # fmt: skip
-    """Write ``parts`` partial sums of the weight gradient, each of a part of the tasks.
+def accumulate_part(work, call, part):
+    """Sum the weight gradient over a part of the tasks, for a part of the target channels.
 
     Where the sums of all target channels would not stay in the cache, the channels are parted too.
-
-    Parameters
-    ----------
-    source, norm, relu
-        What the forward pass read; see ``loading``.
-    grad, pulled, pull, taken, pool
-        The gradient with respect to the output; see ``loading``.
-    partials : array
-        [part][group][tap · channel][row], or [part][point][channel][row] by Winograd, where a row
-        is a group's target channels, padded.
-    slots : float64 array
-        Target channels for each part: is added the sum of the gradient over pixels; or empty.
-    work : array
-        Working memory for each thread.
-    shape, phases, segments
-        Of a WeightPlan.
     """
-    call = new_call()
-    call[X], call[NORM], call[NORMED], call[RELU] = address(source), address(norm), len(norm), relu
-    call[PULLS], call[POOLS] = 0, 0
-    call[LOAD + X], call[LOAD + PULLED] = address(grad), address(pulled)
-    call[LOAD + PULL], call[LOAD + PULLS] = address(pull), len(pull)
-    call[LOAD + TAKEN], call[LOAD + POOLED] = address(taken), address(pool)
-    call[LOAD + POOLS], call[LOAD + NORMED], call[LOAD + RELU] = len(pool), 0, 0
-    call[LOAD + NORM] = address(norm)
-    call[SUMS], call[PARTS] = address(partials), parts
-    call[SLOTS], call[SLOTTED] = address(slots), len(slots)
-    call[SHAPES], call[PHASES] = address(shape), address(phases)
-    call[SEGMENTS] = address(segments)
-    s = shape[0]
-    size = s.work
-    for part in numba.prange(parts * s.parts):
-        accumulate_part(
-            pointer(work, numba.get_thread_id() * size), pointer(call, 0), part,
-            len(partials) // parts,
-        )  # fmt: skip
-
-
-def accumulate_part(work, call, part, size):
-    """Sum a part of the tasks, ``size`` sums, for a part of the target channels."""
     s = shape_at(call[SHAPES], 0)
     share, panel = part // s.parts, part % s.parts * s.part_panels
     tasks = -(-s.images // s.chunk) * s.bands
     first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
-    sums = pointer(at_address(work, call[SUMS]), share * size)
+    sums = pointer(at_address(work, call[SUMS]), share * call[SUMS_SIZE])
     for task in range(first, last):
         _accumulate_task(sums, share * s.target_channels, work, task, task > first, panel, call)
 
@@ -156,5 +101,4 @@ def _accumulate_direct(sums, add, v_from, v_to, rows, work, segments, s, g, phas
             m += length * s.row
 
 
-prepare_accumulate = Standalone(accumulate_part, pointers=1, integers=2, needs=prepare).prepare
-"""To be called with a dtype before ``accumulate``."""
+ACCUMULATE = Task(accumulate_part, needs=prepare)

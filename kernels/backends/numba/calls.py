@@ -1,7 +1,6 @@
-"""A call of a loop nest as one table of addresses and numbers.
+"""The entries of a convolution's table (see ``tasks``), and how tasks read what they point to.
 
-A task takes some twenty arrays. As a function that is compiled on its own it takes the table
-instead: to Numba each array would be seven arguments with a reference count.
+To Numba an array is seven arguments with a reference count, and these tasks take some twenty.
 """
 
 from __future__ import annotations
@@ -22,27 +21,22 @@ LOAD = 10
 X, NORM, NORMED, RELU, PULLED, PULL, PULLS, TAKEN, POOLED, POOLS = range(LOAD)
 SHAPES, PHASES, BLOCKS, SEGMENTS, SLOTS, SLOTTED = range(20, 26)
 WEIGHTS, START, TARGET, ADDED, ADDS, MASKED, MASK, MASKS, MASK_RELU, MOMENTS = range(26, 36)
-SUMS, PARTS, ENTRIES = range(36, 39)
+SUMS, PARTS, SUMS_SIZE = range(36, 39)
+FILTERS, STEP_SOURCE, STEP_TARGET, FILTERS_SIZE, TAPS, TAP_COUNT, PACKED, POINTS = range(39, 47)
+GRAD_FILTERS, UNPACKING, ENTRIES = range(47, 50)
 """What the entries of a table hold; the plural says how many elements there are."""
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
 
-    def new_call() -> Any:
-        """Return an empty table."""
-        return np.empty(ENTRIES, object)
-
     def _make_reader(dtype: np.dtype[Any]) -> Any:
         def read(table: Any, index: int) -> Any:
-            return table[index] if dtype.names else table[index:]
+            if table is None:
+                return None
+            return table[index] if dtype.names else table.reshape(-1)[index:]
 
         return read
 
 else:
-
-    @numba.njit
-    def new_call():
-        """Return an empty table."""
-        return np.empty(ENTRIES, np.int64)
 
     def _make_reader(dtype):
         element = numba.from_dtype(dtype)

@@ -25,7 +25,7 @@ def conv2d(
         return
     plan = forward_plan(geometry, lanes_of(x.dtype))
     with FlatOutput(out) as y:
-        run_gather(plan, flat_input(x), by_output(weight), bias, y)
+        run_gather(plan, geometry, flat_input(x), by_output(weight), bias, y)
 
 
 def conv2d_backward_input(
@@ -37,7 +37,7 @@ def conv2d_backward_input(
         return
     plan = backward_plan(geometry, lanes_of(grad_y.dtype))
     with FlatOutput(out) as grad_x:
-        run_gather(plan, flat_input(grad_y), by_input(weight), None, grad_x)
+        run_gather(plan, geometry, flat_input(grad_y), by_input(weight), None, grad_x)
 
 
 def conv2d_backward_weight(

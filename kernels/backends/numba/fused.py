@@ -19,7 +19,6 @@ from kernels.backends.numba.finishing import merge_moments
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
-    NO_SLOTS,
     Finished,
     loaded_pull,
     loaded_read,
@@ -50,18 +49,19 @@ def conv_forward(
     if depthwise.fits(geometry):
         return _apart.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
     plan = forward_plan(geometry, lanes_of(read.x.dtype))
-    slots = np.zeros((plan.slots, 3, geometry.out_channels)) if stats else NO_SLOTS
+    slots = np.zeros((plan.slots, 3, geometry.out_channels)) if stats else None
     with FlatOutput(out) as y:
         run_gather(
             plan,
+            geometry,
             flat_input(read.x),
             by_output(weight),
             bias,
             y,
             loaded=loaded_read(read),
-            finished=Finished(moments=stats, slots=slots.reshape(-1)),
+            finished=Finished(moments=stats, slots=slots),
         )
-    return _merged(slots, plan) if stats else None
+    return None if slots is None else _merged(slots, plan)
 
 
 def conv_backward(
@@ -95,17 +95,19 @@ def conv_backward(
         return None
     plan = backward_plan(geometry, lanes_of(x.dtype))
     norm = norm_of(read)
-    slots = NO_SLOTS if norm is None else np.zeros((plan.slots, 3, geometry.channels))
+    slots = None if norm is None else np.zeros((plan.slots, 3, geometry.channels))
     finished = Finished(
         added=None if add is None else flat_input(add),
         masked=x,
         mask=norm,
         mask_relu=read.relu,
-        slots=slots.reshape(-1),
+        slots=slots,
     )
     with FlatOutput(grad_x) as target:
-        run_gather(plan, g, by_input(weight), None, target, loaded=pulled, finished=finished)
-    if norm is None:
+        run_gather(
+            plan, geometry, g, by_input(weight), None, target, loaded=pulled, finished=finished
+        )
+    if slots is None:
         return None
     sums = slots.sum(axis=0)
     return Sums(sums[0], sums[1])

@@ -84,6 +84,11 @@ def parallel(function: Callable[..., None]) -> Callable[..., None]:
     return driver
 
 
+def prange_driver(function: Callable[..., None]) -> Callable[..., None]:
+    """Compile a function that has ``prange`` loops, and can do without them."""
+    return _cached("parallel", function, parallel=PRANGE_ONLY)
+
+
 def alone(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function that Python calls and that has no work for several threads."""
     return _cached("alone", function)

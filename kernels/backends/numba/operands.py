@@ -1,7 +1,7 @@
 """What a loop nest does to values while it loads them, and to results before it leaves them.
 
-The jitted code takes each as a few arrays, always of the same types: empty ones stand for what
-there is not.
+The tasks find each as a few entries of their table: None, which is 0 there, stands for what there
+is not.
 """
 
 from __future__ import annotations
@@ -19,10 +19,6 @@ from kernels.backends.numba.plan_tables import POOL, records
 from kernels.geometry import PoolGeometry
 from kernels.lazy import Pull, Read
 
-NO_POOL = np.zeros(0, POOL)
-NO_SLOTS = np.zeros(0, np.float64)
-NOT_TAKEN = flat_input(np.zeros(0, np.uint8))
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -35,16 +31,11 @@ class Loaded:
     taken: NDArray[np.uint8] | None = None
     pool: NDArray[Any] | None = None
 
-    def arguments(self, source: FloatArray) -> tuple[Any, ...]:
-        """Return what the loop nests take after the source."""
-        nothing = source[:0]
+    def entries(self, source: FloatArray) -> tuple[Any, ...]:
+        """Return a table's entries from X on, LOAD of them."""
         return (
-            nothing if self.norm is None else self.norm,
-            self.relu,
-            nothing if self.pulled is None else self.pulled,
-            nothing if self.pull is None else self.pull,
-            NOT_TAKEN if self.taken is None else self.taken,
-            NO_POOL if self.pool is None else self.pool,
+            *(source, *_counted(self.norm), self.relu, self.pulled, *_counted(self.pull)),
+            *(self.taken, *_counted(self.pool)),
         )
 
 
@@ -59,17 +50,17 @@ class Finished:
     moments: bool = False
     slots: NDArray[np.float64] | None = None
 
-    def arguments(self, source: FloatArray) -> tuple[Any, ...]:
-        """Return what the gather takes after the target."""
-        nothing = source[:0]
+    def entries(self, target: FloatArray) -> tuple[Any, ...]:
+        """Return a table's entries from TARGET to MOMENTS."""
         return (
-            nothing if self.added is None else self.added,
-            nothing if self.masked is None else self.masked,
-            nothing if self.mask is None else self.mask,
-            self.mask_relu,
-            self.moments,
-            NO_SLOTS if self.slots is None else self.slots,
+            *(target, *_counted(self.added), self.masked, *_counted(self.mask)),
+            *(self.mask_relu, self.moments),
         )
+
+
+def _counted(array: NDArray[Any] | None) -> tuple[NDArray[Any] | None, int]:
+    """Return an array, and how many elements there are."""
+    return array, 0 if array is None else len(array)
 
 
 PLAIN = Loaded()

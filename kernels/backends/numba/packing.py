@@ -6,21 +6,35 @@ zeros.
 
 from __future__ import annotations
 
-import numba
-
 from kernels.backends.numba.blocks import clear
-from kernels.backends.numba.calls import integers_at, shape_at
-from kernels.backends.numba.jit import parallel, serial
-from kernels.backends.numba.standalone import Standalone
+from kernels.backends.numba.calls import (
+    FILTERS,
+    FILTERS_SIZE,
+    GRAD_FILTERS,
+    PACKED,
+    PARTS,
+    POINTS,
+    SHAPES,
+    STEP_SOURCE,
+    STEP_TARGET,
+    SUMS,
+    SUMS_SIZE,
+    TAP_COUNT,
+    TAPS,
+    UNPACKING,
+    integers_at,
+    shape_at,
+)
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     add,
-    address,
+    at_address,
     constant,
     lanes,
     load,
     multiply,
     multiply_add,
-    pointer,
     store,
     subtract,
 )
@@ -30,40 +44,21 @@ PACK_CHANNELS, PACK_LANES = 16, 8
 another out of the L1 cache."""
 
 
-@parallel
-def pack(weight, plain, packed, taps, step_source, step_target, shape):
-    """Pack weights for the direct algorithm, and from those for Winograd's.
+def pack_panel(work, call, index):
+    """Pack a panel for the direct algorithm, and from that for Winograd's.
 
-    Parameters
-    ----------
-    weight : flat array
-        (O, C / groups, KH · KW).
-    plain : array
-        Is filled with [group][panel][term][panel's channels]; a phase's terms are its taps times
-        the source channels of a group.
-    packed : array
-        [point][panel][source channel][panel's channels]: G g Gᵀ; empty for the direct algorithm.
-    taps : array
-        Numbers of the window's taps, phase after phase.
-    step_source, step_target : int
-        Distance in ``weight`` from one source or target channel to the next.
+    Direct weights are [group][panel][term][panel's channels], a phase's terms its taps times the
+    source channels of a group; Winograd's are [point][panel][source channel][panel's channels].
+    Some channels are turned round at a time: what is read and written stays in L1.
     """
-    size = len(weight) // shape[0].groups
-    where, count = address(shape), len(taps)
-    for index in numba.prange(shape[0].groups * shape[0].panels):
-        pack_panel(
-            pointer(plain, 0), pointer(packed, 0), pointer(weight, 0), pointer(taps, 0),
-            count, step_source, step_target, size, index, where,
-        )  # fmt: skip
-
-
-def pack_panel(plain, packed, weight, taps, count, step_source, step_target, size, index, where):
-    """Turn one panel round, some channels at a time: what is read and written stays in L1."""
-    s = shape_at(where, 0)
+    s = shape_at(call[SHAPES], 0)
     group, panel = index // s.panels, index % s.panels
+    weight, plain = at_address(work, call[FILTERS]), at_address(work, call[PACKED])
+    taps, count = integers_at(call[TAPS], 0), call[TAP_COUNT]
+    step_source, step_target = call[STEP_SOURCE], call[STEP_TARGET]
     v = panel * s.panel
     valid = min(s.panel, s.out_group - v)
-    source = group * size + v * step_target
+    source = group * call[FILTERS_SIZE] // s.groups + v * step_target
     place = index * s.terms * s.panel
     clear(plain, place, s.terms * s.panel)
     for block in range(0, s.in_group, PACK_CHANNELS):
@@ -76,36 +71,22 @@ def pack_panel(plain, packed, weight, taps, count, step_source, step_target, siz
                     for c in range(block, channels):
                         plain[to + c * s.panel + i] = weight[at + c * step_source]
     if s.winograd > 0:
-        _transform_panel(plain, packed, index, s)
+        _transform_panel(plain, at_address(work, call[POINTS]), index, s)
 
 
-prepare_pack = Standalone(pack_panel, pointers=3, integers=6).prepare
-"""To be called with a dtype before ``pack``."""
+PACK = Task(pack_panel)
 
 
-@parallel
-def unpack(partials, parts, grad, work, shape):
-    """Add up the partial weight gradients, in their order, and write them as (O, C / groups, taps).
+def unpack_block(work, call, block):
+    """Add up the partial gradients of some source channels, in their order, and unpack them.
 
-    Parameters
-    ----------
-    partials : array
-        [part][group][tap · channel][row], or [part][point][channel][row] of Winograd's.
-    work : array
-        PACK_CHANNELS · taps + 18 vectors' room for each block of source channels.
+    The partials are [part][group][tap · channel][row], or [part][point][channel][row] of
+    Winograd's; the result is (O, C / groups, taps). What is turned round stays in L1.
     """
-    s = shape[0]
-    where, size = address(shape), len(partials) // parts
-    for block in numba.prange(s.groups * -(-s.in_group // PACK_CHANNELS)):
-        unpack_block(
-            pointer(partials, 0), pointer(grad, 0), pointer(work, 0), integers_at(where, 0),
-            parts, size, block, where,
-        )  # fmt: skip
-
-
-def unpack_block(partials, grad, work, _, parts, size, block, where):
-    """Unpack some source channels: sum and transform, then turn round what is in L1."""
-    s = shape_at(where, 0)
+    s = shape_at(call[SHAPES], 0)
+    parts, size = call[PARTS], call[SUMS_SIZE]
+    partials, grad = at_address(work, call[SUMS]), at_address(work, call[GRAD_FILTERS])
+    work = at_address(work, call[UNPACKING])
     blocks = -(-s.in_group // PACK_CHANNELS)
     group, first = block // blocks, block % blocks * PACK_CHANNELS
     channels = min(PACK_CHANNELS, s.in_group - first)
@@ -125,8 +106,7 @@ def unpack_block(partials, grad, work, _, parts, size, block, where):
                 grad[to + i] = work[inner + i * width + o]
 
 
-prepare_unpack = Standalone(unpack_block, pointers=3, integers=4).prepare
-"""To be called with a dtype before ``unpack``."""
+UNPACK = Task(unpack_block)
 
 
 @serial

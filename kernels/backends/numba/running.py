@@ -2,20 +2,45 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba import threads
-from kernels.backends.numba.accumulating import accumulate, prepare_accumulate
-from kernels.backends.numba.gathering import gather, prepare_gather
+from kernels.backends.numba.accumulating import ACCUMULATE
+from kernels.backends.numba.calls import (
+    ENTRIES,
+    FILTERS,
+    FILTERS_SIZE,
+    GRAD_FILTERS,
+    LOAD,
+    MOMENTS,
+    PHASES,
+    POINTS,
+    SEGMENTS,
+    SHAPES,
+    SLOTS,
+    SLOTTED,
+    START,
+    SUMS,
+    SUMS_SIZE,
+    TAPS,
+    TARGET,
+    UNPACKING,
+    WEIGHTS,
+)
+from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.memory import read_only
-from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
-from kernels.backends.numba.packing import pack, prepare_pack, prepare_unpack, unpack
+from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded
+from kernels.backends.numba.packing import PACK, PACK_CHANNELS, UNPACK
 from kernels.backends.numba.plan import Plan, lanes_of, weight_plan
+from kernels.backends.numba.tasks import Phase, run, team_for
 from kernels.backends.numba.workspace import borrowed
 from kernels.geometry import ConvGeometry
+
+PACKING_WORK = 16
+"""Multiply-adds in the time that it takes to pack or unpack a weight."""
 
 
 class Weights(NamedTuple):
@@ -38,8 +63,14 @@ def by_input(weight: FloatArray) -> Weights:
     return Weights(read_only(weight), Cg * KH * KW, KH * KW)
 
 
+def _most(team: int) -> int:
+    """Return how many threads' working memory a team needs."""
+    return 1 if team == 1 else threads.most()
+
+
 def run_gather(
     plan: Plan,
+    geometry: ConvGeometry,
     source: FloatArray,
     weights: Weights,
     bias: FloatArray | None,
@@ -49,19 +80,26 @@ def run_gather(
     finished: Finished = UNTOUCHED,
 ) -> None:
     """Pack the weights and run the loop nest of a gather."""
-    prepare_pack(source.dtype)
-    prepare_gather(source.dtype)
     start = np.zeros(plan.target_channels + plan.panel, source.dtype)
     if bias is not None:
         start[: plan.target_channels] = bias
+    team, taps = team_for(geometry.multiply_adds), plan.taps
     plain, points = plan.plain_size, plan.points_size
-    with borrowed(plain + points + plan.work * threads.most(), source.dtype) as memory:
+    phases = (
+        Phase(PACK, plan.groups * plan.panels, team_for((plain + points) * PACKING_WORK)),
+        Phase(GATHER, plan.tasks, team),
+    )
+    with borrowed(plain + points + plan.work * _most(team), source.dtype) as memory:
         packed, transformed = memory[:plain], memory[plain : plain + points]
-        pack(*weights[:1], packed, transformed, plan.taps, *weights[1:], plan.shape)
-        gather(
-            *(source, *loaded.arguments(source), transformed if points else packed, start),
-            *(target, *finished.arguments(source), memory[plain + points :], *plan.arrays),
-        )
+        table: list[Any] = [None] * ENTRIES
+        table[:LOAD] = loaded.entries(source)
+        table[SHAPES : SEGMENTS + 1] = plan.arrays
+        table[SLOTS] = finished.slots
+        table[WEIGHTS], table[START] = transformed if points else packed, start
+        table[TARGET : MOMENTS + 1] = finished.entries(target)
+        table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))
+        table[TAPS : POINTS + 1] = taps, len(taps), packed, transformed
+        run(phases, table, memory[plain + points :], plan.work)
 
 
 def run_accumulate(
@@ -78,21 +116,28 @@ def run_accumulate(
     if geometry.batch == 0:
         out[...] = 0
         return
-    prepare_accumulate(source.dtype)
-    prepare_unpack(source.dtype)
     plan = weight_plan(geometry, lanes_of(source.dtype))
-    slots = NO_SLOTS if grad_bias is None else np.zeros(plan.parts * geometry.out_channels)
-    size = max(plan.parts * plan.size, 1)
-    inner = plan.unpack_work
+    shape = plan.arrays[0][0]
+    slots = None if grad_bias is None else np.zeros((plan.parts, geometry.out_channels))
+    sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    with borrowed(plan.work * threads.most() + size + inner, source.dtype) as work:
-        partials, work = work[:size], work[size:]
-        accumulate(
-            *(source, *read.arguments(source)[:2], grad, *pulled.arguments(grad)[2:]),
-            *(partials, plan.parts, slots, work, *plan.arrays),
-        )
-        unpack(partials, plan.parts, flat.reshape(-1), work, plan.arrays[0])
+    team = team_for(geometry.multiply_adds)
+    blocks = int(shape["groups"]) * -(-int(shape["in_group"]) // PACK_CHANNELS)
+    phases = (
+        Phase(ACCUMULATE, plan.parts * int(shape["parts"]), team),
+        Phase(UNPACK, blocks, team_for(sums * PACKING_WORK)),
+    )
+    with borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
+        partials, unpacking = memory[:sums], memory[sums : sums + inner]
+        table: list[Any] = [None] * ENTRIES
+        table[:LOAD] = read.entries(source)
+        table[LOAD : 2 * LOAD] = pulled.entries(grad)
+        table[SHAPES], table[PHASES], table[SEGMENTS] = plan.arrays
+        table[SLOTS : SLOTTED + 1] = slots, slots is not None
+        table[SUMS : SUMS_SIZE + 1] = partials, plan.parts, plan.size
+        table[GRAD_FILTERS], table[UNPACKING] = flat.reshape(-1), unpacking
+        run(phases, table, memory[sums + inner :], plan.work)
     if flat is not out:
         out[...] = flat
-    if grad_bias is not None:
-        grad_bias[...] = slots.reshape(plan.parts, -1).sum(axis=0)
+    if slots is not None:
+        grad_bias[...] = slots.sum(axis=0)

@@ -42,33 +42,39 @@ class Standalone:
         function: Callable[..., None],
         pointers: int,
         integers: int,
-        needs: Callable[[np.dtype[Any]], None] | None = None,
+        needs: Callable[[np.dtype[Any]], Any] | None = None,
     ) -> None:
         self._function = function
         self._needs = needs
         self._pointers, self._integers = pointers, integers
-        self._ready: set[np.dtype[Any]] = set()
+        self._compiled: dict[np.dtype[Any], Any] = {}
         self._lock = threading.Lock()
         if not numba.config.DISABLE_JIT:
             self._register()
 
-    def prepare(self, dtype: np.dtype[Any]) -> None:
-        """Compile for a dtype, or load what was compiled, before any caller for it is loaded."""
-        if dtype in self._ready or numba.config.DISABLE_JIT:
-            return
-        with self._lock:
-            if dtype in self._ready:
-                return
-            if self._needs:
-                self._needs(dtype)
-            element = numba.from_dtype(dtype)
-            signature = self._signature(element)
-            compiled: Any = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
-            compiled._cache = CheckedCache(f"{self._function.__name__}-{dtype}")
-            compiled.compile()
-            llvmlite.binding.add_symbol(self._symbol(element), compiled.address)
-            self._compiled = compiled
-            self._ready.add(dtype)
+    def prepare(self, dtype: np.dtype[Any]) -> int:
+        """Compile for a dtype, or load what was compiled, before any caller for it is loaded.
+
+        Returns the address; 0 without compilation.
+        """
+        if dtype not in self._compiled:
+            if numba.config.DISABLE_JIT:
+                return 0
+            with self._lock:
+                if dtype not in self._compiled:
+                    self._compile(dtype)
+        return int(self._compiled[dtype].address)
+
+    def _compile(self, dtype: np.dtype[Any]) -> None:
+        if self._needs:
+            self._needs(dtype)
+        element = numba.from_dtype(dtype)
+        signature = self._signature(element)
+        compiled: Any = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
+        compiled._cache = CheckedCache(f"{self._function.__name__}-{dtype}")
+        compiled.compile()
+        llvmlite.binding.add_symbol(self._symbol(element), compiled.address)
+        self._compiled[dtype] = compiled
 
     def _signature(self, element: Any) -> Any:
         operands = [types.CPointer(element)] * self._pointers
