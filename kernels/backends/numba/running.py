@@ -13,7 +13,8 @@ from kernels.backends.numba.gathering import gather, prepare_gather
 from kernels.backends.numba.memory import read_only
 from kernels.backends.numba.operands import NO_SLOTS, PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.packing import pack, prepare_pack, prepare_unpack, unpack
-from kernels.backends.numba.plan import Plan, lanes_of, weight_plan
+from kernels.backends.numba.plan import Plan, lanes_of
+from kernels.backends.numba.plan_weights import weight_plan
 from kernels.backends.numba.workspace import borrowed
 from kernels.geometry import ConvGeometry
 
