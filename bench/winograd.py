@@ -19,7 +19,7 @@ import numpy as np
 import kernels
 from bench import cases
 from bench.case_types import BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD, ConvCase
-from kernels.backends.numba import plan, winograd_cost
+from kernels.backends.numba import plan, plan_weights, winograd_cost
 from kernels.geometry import ConvGeometry
 from kernels.ops import windows
 
@@ -39,7 +39,7 @@ def _cycles(geometry: ConvGeometry) -> dict[str, tuple[float, float] | None]:
     return {
         FORWARD: plan.forward_plan(geometry, lanes).cycles,
         BACKWARD_INPUT: plan.backward_plan(geometry, lanes).cycles,
-        BACKWARD_WEIGHT: plan.weight_plan(geometry, lanes).cycles,
+        BACKWARD_WEIGHT: plan_weights.weight_plan(geometry, lanes).cycles,
     }
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import kernels
 from kernels import tolerance
-from kernels.backends.numba import explaining, plan, winograd_cost
+from kernels.backends.numba import explaining, plan, plan_weights, winograd_cost
 from kernels.crosscheck import winograd
 from kernels.crosscheck.drawing import Draw, tiled_sizes, tiled_window
 from kernels.geometry import Axis, ConvGeometry
@@ -40,7 +40,7 @@ def always(monkeypatch):
 
 
 def _forget_plans():
-    for planner in (plan.forward_plan, plan.backward_plan, plan.weight_plan):
+    for planner in (plan.forward_plan, plan.backward_plan, plan_weights.weight_plan):
         planner.cache_clear()
 
 
@@ -52,7 +52,7 @@ def geometry_of(N, C, O, H, W, padding=1):
 
 def chosen(geometry, lanes=LANES):
     """Return for each pass whether its plan is Winograd's."""
-    weights = plan.weight_plan(geometry, lanes).arrays[0][0]
+    weights = plan_weights.weight_plan(geometry, lanes).shape[0]
     gathers = (plan.forward_plan(geometry, lanes), plan.backward_plan(geometry, lanes))
     return [bool(gather.winograd) for gather in gathers] + [bool(weights["winograd"])]
 

@@ -151,7 +151,7 @@ def test_code_in_a_read_only_folder_is_used(tmp_path):
 def test_edited_source_is_compiled_anew(tmp_path):
     """Also where the edit is in a function that the driver only calls."""
     shutil.copytree(ROOT / "kernels", tmp_path / "kernels")
-    source = tmp_path / "kernels" / "backends" / "numba" / "vector_intrinsics.py"
+    source = tmp_path / "kernels" / "backends" / "numba" / "vector_arithmetic.py"
     original = source.read_text()
     edited = original.replace('fcmp_ordered(">"', 'fcmp_ordered("<"')
     assert edited != original

@@ -1,7 +1,7 @@
 """Tables for depthwise convolutions: which taps a row of targets has, and which of them clip.
 
 Forward and backward to the input are the same gathering loop nest under different tables
-(``plan.forward_gather``, ``plan.backward_gather``). Nothing is padded: taps outside the image are
+(``axes.forward_gather``, ``axes.backward_gather``). Nothing is padded: taps outside the image are
 left out, for a whole row at once above and below it, pixel by pixel left and right of it.
 """
 

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from kernels.backends.numba import depthwise, depthwise_kernel, depthwise_plan, plan, winograd_cost
+from kernels.backends.numba import (
+    depthwise,
+    depthwise_kernel,
+    depthwise_plan,
+    plan,
+    plan_weights,
+    winograd_cost,
+)
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS, TILE_ROWS
 from kernels.geometry import ConvGeometry
 
@@ -16,7 +23,7 @@ def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]
     if depthwise.fits(geometry):
         return _depthwise(geometry, dtype)
     lanes = plan.lanes_of(dtype)
-    weights = plan.weight_plan(geometry, lanes)
+    weights = plan_weights.weight_plan(geometry, lanes)
     return {
         "forward": _gathered(plan.forward_plan(geometry, lanes), dtype),
         "backward to the input": _gathered(plan.backward_plan(geometry, lanes), dtype),
@@ -33,8 +40,8 @@ def _gathered(chosen: plan.Plan, dtype: np.dtype[Any]) -> list[str]:
     ]
 
 
-def _accumulated(chosen: plan.WeightPlan, dtype: np.dtype[Any]) -> list[str]:
-    shape = chosen.arrays[0][0]
+def _accumulated(chosen: plan_weights.WeightPlan, dtype: np.dtype[Any]) -> list[str]:
+    shape = chosen.shape[0]
     parts = chosen.parts * int(shape["parts"])
     return [
         *_algorithm(shape, chosen.cycles),

@@ -8,6 +8,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+Table = NDArray[Any]
+
 
 def _fields(names: str) -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in names.split()])
@@ -31,6 +33,6 @@ POOL = _fields(
 """A max-pool that a gradient has to go back through: sizes of its output, and its window."""
 
 
-def records(values: NDArray[Any]) -> NDArray[Any]:
+def records(values: Table) -> Table:
     """Return records as compiled code reads them; without compilation, as Python reads them."""
     return values.view(np.recarray) if numba.config.DISABLE_JIT else values

@@ -33,8 +33,9 @@ from kernels.backends.numba.calls import (
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.memory import read_only
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded
-from kernels.backends.numba.packing import PACK, PACK_CHANNELS, UNPACK
-from kernels.backends.numba.plan import Plan, lanes_of, weight_plan
+from kernels.backends.numba.packing import PACK, UNPACK
+from kernels.backends.numba.plan import Plan, lanes_of
+from kernels.backends.numba.plan_weights import weight_plan
 from kernels.backends.numba.tasks import Phase, run, team_for
 from kernels.backends.numba.workspace import borrowed
 from kernels.geometry import ConvGeometry
@@ -83,7 +84,7 @@ def run_gather(
     start = np.zeros(plan.target_channels + plan.panel, source.dtype)
     if bias is not None:
         start[: plan.target_channels] = bias
-    team, taps = team_for(geometry.multiply_adds), plan.taps
+    team = team_for(geometry.multiply_adds)
     plain, points = plan.plain_size, plan.points_size
     phases = (
         Phase(PACK, plan.groups * plan.panels, team_for((plain + points) * PACKING_WORK)),
@@ -93,12 +94,12 @@ def run_gather(
         packed, transformed = memory[:plain], memory[plain : plain + points]
         table: list[Any] = [None] * ENTRIES
         table[:LOAD] = loaded.entries(source)
-        table[SHAPES : SEGMENTS + 1] = plan.arrays
+        table[SHAPES : SEGMENTS + 1] = plan.entries
         table[SLOTS] = finished.slots
         table[WEIGHTS], table[START] = transformed if points else packed, start
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))
-        table[TAPS : POINTS + 1] = taps, len(taps), packed, transformed
+        table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
         run(phases, table, memory[plain + points :], plan.work)
 
 
@@ -117,27 +118,25 @@ def run_accumulate(
         out[...] = 0
         return
     plan = weight_plan(geometry, lanes_of(source.dtype))
-    shape = plan.arrays[0][0]
     slots = None if grad_bias is None else np.zeros((plan.parts, geometry.out_channels))
     sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = team_for(geometry.multiply_adds)
-    blocks = int(shape["groups"]) * -(-int(shape["in_group"]) // PACK_CHANNELS)
     phases = (
-        Phase(ACCUMULATE, plan.parts * int(shape["parts"]), team),
-        Phase(UNPACK, blocks, team_for(sums * PACKING_WORK)),
+        Phase(ACCUMULATE, plan.tasks, team),
+        Phase(UNPACK, plan.blocks, team_for(sums * PACKING_WORK)),
     )
     with borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
         partials, unpacking = memory[:sums], memory[sums : sums + inner]
         table: list[Any] = [None] * ENTRIES
         table[:LOAD] = read.entries(source)
         table[LOAD : 2 * LOAD] = pulled.entries(grad)
-        table[SHAPES], table[PHASES], table[SEGMENTS] = plan.arrays
+        table[SHAPES], table[PHASES], table[SEGMENTS] = plan.entries
         table[SLOTS : SLOTTED + 1] = slots, slots is not None
         table[SUMS : SUMS_SIZE + 1] = partials, plan.parts, plan.size
         table[GRAD_FILTERS], table[UNPACKING] = flat.reshape(-1), unpacking
         run(phases, table, memory[sums + inner :], plan.work)
     if flat is not out:
         out[...] = flat
-    if slots is not None:
+    if grad_bias is not None and slots is not None:
         grad_bias[...] = slots.sum(axis=0)

@@ -42,7 +42,7 @@ class Standalone:
         function: Callable[..., None],
         pointers: int,
         integers: int,
-        needs: Callable[[np.dtype[Any]], Any] | None = None,
+        needs: Callable[[np.dtype[Any]], int] | None = None,
     ) -> None:
         self._function = function
         self._needs = needs

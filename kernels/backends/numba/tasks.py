@@ -32,7 +32,7 @@ THREAD_WORK = 250_000
 LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
 """What a table begins with: its length, how many phases, working memory and its bytes a thread."""
 
-TASK, COUNT, TEAM, PHASE = range(4)
+TASK, TIMES, TEAM, PHASE = range(4)
 """What there is for each phase: address, how often, and on how many threads at most."""
 
 
@@ -51,7 +51,7 @@ class Task:
     def __init__(
         self,
         function: Callable[[Any, Any, int], None],
-        needs: Callable[[np.dtype[Any]], None] | None = None,
+        needs: Callable[[np.dtype[Any]], int] | None = None,
     ) -> None:
         self.function = function
         self._code = Standalone(function, pointers=1, integers=1, needs=needs)
@@ -62,10 +62,10 @@ class Task:
 
 
 class Phase(NamedTuple):
-    """``count`` calls of a task, on no more than ``team`` threads."""
+    """A task to be run ``times`` times, on no more than ``team`` threads."""
 
     task: Task
-    count: int
+    times: int
     team: int
 
 
@@ -91,14 +91,14 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
     if numba.config.DISABLE_JIT:
         table = np.empty(len(entries), object)
         table[:] = entries
-        for task, count, _ in phases:
-            for index in range(count):
+        for task, times, _ in phases:
+            for index in range(times):
                 task.function(work, table, index)
         return
-    numbers = [0, len(phases), _number(work), size * work.itemsize]
-    for task, count, team in phases:
-        numbers += (task.address(work.dtype), count, team)
-    numbers += map(_number, entries)
+    numbers = [0, len(phases), _address(work), size * work.itemsize]
+    for task, times, team in phases:
+        numbers += (task.address(work.dtype), times, team)
+    numbers += [_address(e) if isinstance(e, np.ndarray) else e or 0 for e in entries]
     numbers[LENGTH] = len(numbers)
     threads.run(_run_tables, (np.array(numbers, np.int64), threads.forked()))
 
@@ -106,10 +106,6 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
 def fixed(*arrays: NDArray[Any]) -> tuple[Any, ...]:
     """Return arrays that will not go away as entries that cost nothing more."""
     return arrays if numba.config.DISABLE_JIT else tuple(map(_address, arrays))
-
-
-def _number(entry: Any) -> int:
-    return _address(entry) if isinstance(entry, np.ndarray) else entry or 0
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -149,13 +145,13 @@ def _run_tables(tables: NDArray[np.int64], single: bool) -> None:
         last = first + PHASE * tables[at + PHASES]
         entries = address(tables) + 8 * last
         for phase in range(first, last, PHASE):
-            task, count, team = tables[phase], tables[phase + COUNT], tables[phase + TEAM]
-            if single or team == 1 or count == 1:
-                for index in range(count):
+            task, times, team = tables[phase], tables[phase + TIMES], tables[phase + TEAM]
+            if single or team == 1 or times == 1:
+                for index in range(times):
                     _call_task(task, work, entries, index)
             else:
-                before = keep_to(min(team, count))
-                for index in numba.prange(count):
+                before = keep_to(min(team, times))
+                for index in numba.prange(times):
                     _call_task(task, work + numba.get_thread_id() * size, entries, index)
                 restore(before)
         at += tables[at + LENGTH]

@@ -74,38 +74,39 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         prefetch,
     )
 else:
-    from kernels.backends.numba.vector_intrinsics import (
+    from kernels.backends.numba.vector_arithmetic import (
         add,
-        add_integers,
         at_least,
-        broadcast,
-        bundle_lanes,
         constant,
         either,
-        equal,
         everywhere,
         greater_or_nan,
+        multiply,
+        multiply_add,
+        select,
+        splat,
+        subtract,
+        zeros,
+        zeros_bundle,
+    )
+    from kernels.backends.numba.vector_integers import (
+        add_integers,
+        equal,
+        load_first_integers,
+        load_integers,
+        store_first_integers,
+        store_integers,
+    )
+    from kernels.backends.numba.vector_memory import (
+        broadcast,
+        bundle_lanes,
         lanes,
         load,
         load_bundle,
         load_first,
-        load_first_integers,
-        load_integers,
         load_like,
-        multiply,
-        multiply_add,
-        repeat,
-        replaced,
-        select,
-        splat,
         store,
         store_first,
-        store_first_integers,
-        store_integers,
-        subtract,
-        turn_square,
-        zeros,
-        zeros_bundle,
     )
     from kernels.backends.numba.vector_pointers import (
         address,
@@ -135,6 +136,8 @@ else:
         load_rows_first,
         prefetch,
     )
+    from kernels.backends.numba.vector_tuples import repeat, replaced
+    from kernels.backends.numba.vector_turning import turn_square
 
 __all__ = [
     "add",

@@ -1,4 +1,4 @@
-"""Pointers, which the vector functions take for arrays; see ``vector_intrinsics``."""
+"""Pointers, which the vector functions take for arrays, as Numba intrinsics."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.backends.numba.vector_intrinsics import VectorType, _first, _pointer, _splat
+from kernels.backends.numba.vector_emitting import (
+    VectorType,
+    emit_mask,
+    emit_masked_load,
+    emit_pointer,
+    emit_splat,
+)
 
 
 @intrinsic
@@ -21,7 +26,7 @@ def pointer(typing: Any, array: Any, index: Any) -> Any:
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return _pointer(context, builder, array, *arguments)
+        return emit_pointer(context, builder, array, *arguments)
 
     return types.CPointer(array.dtype)(array, types.intp), generate
 
@@ -31,7 +36,7 @@ def address(typing: Any, array: Any) -> Any:
     """Return where an array's elements begin, as a number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        data = _pointer(context, builder, array, arguments[0], ir.IntType(64)(0))
+        data = emit_pointer(context, builder, array, arguments[0], ir.IntType(64)(0))
         return builder.ptrtoint(data, ir.IntType(64))
 
     return types.intp(array), generate
@@ -57,17 +62,11 @@ def tap_matches(typing: Any, like: Any, positions: Any, index: Any, tap: Any, co
         _, value, place, wanted, valid = arguments
         wide = ir.VectorType(ir.IntType(8), like.lanes)
         pointer = builder.bitcast(
-            _pointer(context, builder, positions, value, place), wide.as_pointer()
+            emit_pointer(context, builder, positions, value, place), wide.as_pointer()
         )
-        mask = _first(builder, valid, like.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(wide, [pointer.type, ir.IntType(32), mask.type, wide]),
-            f"llvm.masked.load.v{like.lanes}i8.p0",
-        )
-        none = ir.Constant(wide, [255] * like.lanes)
-        found = builder.call(function, [pointer, ir.IntType(32)(1), mask, none])
-        sought = _splat(builder, builder.trunc(wanted, ir.IntType(8)), like.lanes)
+        mask = emit_mask(builder, valid, like.lanes)
+        found = emit_masked_load(builder, pointer, mask, ir.Constant(wide, [255] * like.lanes), 1)
+        sought = emit_splat(builder, builder.trunc(wanted, ir.IntType(8)), like.lanes)
         return builder.icmp_unsigned("==", found, sought)
 
     return result(like, positions, types.intp, types.intp, types.intp), generate

@@ -1,4 +1,4 @@
-"""Tiles that products are summed up in, as Numba intrinsics; see ``vector_intrinsics``."""
+"""Tiles that products are summed up in, as Numba intrinsics."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.backends.numba.vector_intrinsics import (
-    _first,
-    _load,
-    _load_at,
-    _pointer,
-    _splat,
-    _store,
-    _vector_pointer,
+from kernels.backends.numba.vector_emitting import (
+    emit_load,
+    emit_mask,
     emit_multiply_add,
+    emit_pointer,
+    emit_splat,
+    emit_store,
+    emit_vector_pointer,
 )
 
 
@@ -35,12 +34,15 @@ def rank_one_update(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sums, _, a_value, a_first, step, b_value, b_first = arguments
         items = cgutils.unpack_tuple(builder, sums)
-        b_pointer = _vector_pointer(context, builder, vector, b, b_value, b_first)
-        row_of_b = [_load_at(builder, vector, b_pointer, j) for j in range(vectors)]
-        a_pointer = _pointer(context, builder, a, a_value, a_first)
+        b_pointer = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
+        row_of_b = [
+            emit_load(context, builder, vector, builder.gep(b_pointer, [step.type(j)]))
+            for j in range(vectors)
+        ]
+        a_pointer = emit_pointer(context, builder, a, a_value, a_first)
         for i in range(rows.literal_value):
             place = builder.gep(a_pointer, [builder.mul(step, step.type(i))])
-            factor = _splat(builder, builder.load(place), vector.lanes)
+            factor = emit_splat(builder, builder.load(place), vector.lanes)
             for j in range(vectors):
                 at = i * vectors + j
                 items[at] = emit_multiply_add(
@@ -60,9 +62,9 @@ def _make_tile_access(store: bool, masked: bool) -> Any:
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             sums, _, value, first, step = arguments[:5]
-            mask = _first(builder, arguments[5], vector.lanes) if masked else None
+            mask = emit_mask(builder, arguments[5], vector.lanes) if masked else None
             items = cgutils.unpack_tuple(builder, sums)
-            start = _pointer(context, builder, array, value, first)
+            start = emit_pointer(context, builder, array, value, first)
             for i in range(rows.literal_value):
                 row = builder.gep(start, [builder.mul(step, step.type(i))])
                 row = builder.bitcast(row, context.get_value_type(vector).as_pointer())
@@ -71,9 +73,9 @@ def _make_tile_access(store: bool, masked: bool) -> Any:
                     last = mask if j == vectors - 1 else None
                     at = i * vectors + j
                     if store:
-                        _store(context, builder, vector, items[at], place, last)
+                        emit_store(builder, vector, items[at], place, last)
                     else:
-                        loaded = _load(context, builder, vector, place, last)
+                        loaded = emit_load(context, builder, vector, place, last)
                         items[at] = builder.fadd(items[at], loaded)
             return context.get_dummy_value() if store else context.make_tuple(builder, tile, items)
 

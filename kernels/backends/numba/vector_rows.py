@@ -9,27 +9,28 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.backends.numba.vector_intrinsics import (
+from kernels.backends.numba.vector_emitting import (
     VectorType,
-    _first,
-    _full,
-    _pointer,
     emit_load_first,
+    emit_mask,
     emit_multiply_add,
+    emit_pointer,
+    lane_order,
+    vector_of,
 )
-from kernels.backends.numba.vector_tiles import _order, _sum_lanes
+from kernels.backends.numba.vector_tiles import emit_lane_sums
 
 
 @intrinsic
 def load_or_lowest(typing: Any, array: Any, index: Any, count: Any) -> Any:
     """``array[index : index + count]`` in the first lanes, minus infinity in the others."""
-    vector = _full(array)
+    vector = vector_of(array)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer = _pointer(context, builder, array, *arguments[:2])
+        pointer = emit_pointer(context, builder, array, *arguments[:2])
         loaded = emit_load_first(context, builder, vector, pointer, arguments[2])
         lowest = _constant(context, vector, -math.inf)
-        return builder.select(_first(builder, arguments[2], vector.lanes), loaded, lowest)
+        return builder.select(emit_mask(builder, arguments[2], vector.lanes), loaded, lowest)
 
     return vector(array, types.intp, types.intp), generate
 
@@ -42,8 +43,8 @@ def largest_lane(typing: Any, vector: Any) -> Any:
         best, count = arguments[0], vector.lanes
         while count > 1:
             count //= 2
-            lower = builder.shuffle_vector(best, best, _order(range(count)))
-            upper = builder.shuffle_vector(best, best, _order(range(count, 2 * count)))
+            lower = builder.shuffle_vector(best, best, lane_order(range(count)))
+            upper = builder.shuffle_vector(best, best, lane_order(range(count, 2 * count)))
             greater = builder.fcmp_ordered(">", lower, upper)
             wins = builder.or_(greater, builder.fcmp_unordered("uno", lower, lower))
             best = builder.select(wins, lower, upper)
@@ -57,7 +58,7 @@ def sum_lanes(typing: Any, vector: Any) -> Any:
     """The sum of the lanes, taken in halves."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        (total,), _ = _sum_lanes(builder, list(arguments), vector.lanes)
+        (total,), _ = emit_lane_sums(builder, list(arguments), vector.lanes)
         return builder.extract_element(total, ir.IntType(32)(0))
 
     return vector.dtype(vector), generate

@@ -14,15 +14,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.vector_intrinsics import (
+from kernels.backends.numba.vector_emitting import (
     VectorType,
-    _align,
-    _full,
-    _pointer,
-    _splat,
+    emit_load,
     emit_load_first,
     emit_multiply_add,
+    emit_pointer,
+    emit_splat,
     emit_store_first,
+    emit_vector_pointer,
+    lane_order,
+    vector_of,
 )
 
 
@@ -32,16 +34,13 @@ def load_rows(typing: Any, array: Any, start: Any, step: Any, last: Any, count: 
 
     ``count`` is a constant. Rows that repeat let a tile serve the edge of a matrix, too.
     """
-    vector, number = _full(array), count.literal_value
+    vector, number = vector_of(array), count.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer_type = context.get_value_type(vector).as_pointer()
         values = []
         for place in _places(builder, arguments[1:4], number):
-            pointer = _pointer(context, builder, array, arguments[0], place)
-            values.append(
-                builder.load(builder.bitcast(pointer, pointer_type), align=_align(vector))
-            )
+            pointer = emit_vector_pointer(context, builder, vector, array, arguments[0], place)
+            values.append(emit_load(context, builder, vector, pointer))
         return context.make_tuple(builder, signature.return_type, values)
 
     return types.UniTuple(vector, number)(
@@ -54,12 +53,12 @@ def load_rows_first(
     typing: Any, array: Any, start: Any, step: Any, last: Any, valid: Any, count: Any
 ) -> Any:
     """The same for their first ``valid`` elements, with 0 in the other lanes."""
-    vector, number = _full(array), count.literal_value
+    vector, number = vector_of(array), count.literal_value
     integer = types.intp
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pointers = (
-            _pointer(context, builder, array, arguments[0], place)
+            emit_pointer(context, builder, array, arguments[0], place)
             for place in _places(builder, arguments[1:4], number)
         )
         values = [emit_load_first(context, builder, vector, p, arguments[4]) for p in pointers]
@@ -72,14 +71,14 @@ def load_rows_first(
 @intrinsic(prefer_literal=True)
 def load_columns(typing: Any, array: Any, start: Any, valid: Any, count: Any) -> Any:
     """``count`` vectors side by side: ``array[start : start + valid]``, then zeros."""
-    vector, number = _full(array), count.literal_value
+    vector, number = vector_of(array), count.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values = []
         for j in range(number):
             before = arguments[1].type(j * vector.lanes)
             index = builder.add(arguments[1], before)
-            pointer = _pointer(context, builder, array, arguments[0], index)
+            pointer = emit_pointer(context, builder, array, arguments[0], index)
             left = builder.sub(arguments[2], before)
             values.append(_load_up_to(context, builder, vector, pointer, left))
         return context.make_tuple(builder, signature.return_type, values)
@@ -96,7 +95,7 @@ def _load_up_to(context: Any, builder: Any, vector: VectorType, pointer: Any, co
     with builder.if_else(enough) as (whole, part):
         with whole:
             vectors = builder.bitcast(pointer, value_type.as_pointer())
-            all_of_it = builder.load(vectors, align=_align(vector))
+            all_of_it = emit_load(context, builder, vector, vectors)
             whole_block = builder.basic_block
         with part:
             some_of_it = emit_load_first(context, builder, vector, pointer, count)
@@ -110,13 +109,13 @@ def _load_up_to(context: Any, builder: Any, vector: VectorType, pointer: Any, co
 @intrinsic(prefer_literal=True)
 def broadcast_rows(typing: Any, array: Any, start: Any, step: Any, last: Any, count: Any) -> Any:
     """The elements where :func:`load_rows` loads vectors, each in every lane of a vector."""
-    vector, number = _full(array), count.literal_value
+    vector, number = vector_of(array), count.literal_value
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         values = []
         for place in _places(builder, arguments[1:4], number):
-            scalar = builder.load(_pointer(context, builder, array, arguments[0], place))
-            values.append(_splat(builder, scalar, vector.lanes))
+            scalar = builder.load(emit_pointer(context, builder, array, arguments[0], place))
+            values.append(emit_splat(builder, scalar, vector.lanes))
         return context.make_tuple(builder, signature.return_type, values)
 
     return types.UniTuple(vector, number)(
@@ -170,12 +169,12 @@ def add_sums(
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array_, start, step, rows, columns, items, _ = arguments
         values = cgutils.unpack_tuple(builder, items, len(vectors))
-        totals, width = _sum_lanes(builder, values, vectors.dtype.lanes)
+        totals, width = emit_lane_sums(builder, values, vectors.dtype.lanes)
         for i in range(len(vectors) // number):
             total, first = totals[i * number // width], i * number % width
-            sums = builder.shuffle_vector(total, total, _order(range(first, first + number)))
+            sums = builder.shuffle_vector(total, total, lane_order(range(first, first + number)))
             index = builder.add(start, builder.mul(step, step.type(i)))
-            pointer = _pointer(context, builder, array, array_, index)
+            pointer = emit_pointer(context, builder, array, array_, index)
             inside = builder.icmp_signed(">", rows, rows.type(i))
             valid = builder.select(inside, columns, columns.type(0))
             before = emit_load_first(context, builder, row_type, pointer, valid)
@@ -188,7 +187,7 @@ def add_sums(
     return result, generate
 
 
-def _sum_lanes(builder: Any, vectors: list[Any], lanes: int) -> tuple[list[Any], int]:
+def emit_lane_sums(builder: Any, vectors: list[Any], lanes: int) -> tuple[list[Any], int]:
     """Halve the lanes that belong to one sum, two vectors into one, until each has one lane.
 
     16 vectors of 16 lanes take 15 additions and 30 shuffles instead of 64 of each.
@@ -203,18 +202,13 @@ def _sum_lanes(builder: Any, vectors: list[Any], lanes: int) -> tuple[list[Any],
             pairs = [(vectors[0], vectors[0])]
         else:
             pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
-        lower, upper = _order(firsts), _order([lane + half for lane in firsts])
+        lower, upper = lane_order(firsts), lane_order([lane + half for lane in firsts])
         vectors = [
             builder.fadd(builder.shuffle_vector(*pair, lower), builder.shuffle_vector(*pair, upper))
             for pair in pairs
         ]
         segment = half
     return vectors, width
-
-
-def _order(lanes: Any) -> Any:
-    numbers = list(lanes)
-    return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
 
 
 def _places(builder: Any, rows: Any, count: int) -> list[Any]:
@@ -234,7 +228,7 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         i32 = ir.IntType(32)
-        element = _pointer(context, builder, array, *arguments)
+        element = emit_pointer(context, builder, array, *arguments)
         place = builder.bitcast(element, ir.IntType(8).as_pointer())
         signature_type = ir.FunctionType(ir.VoidType(), [place.type, i32, i32, i32])
         function = cgutils.get_or_insert_function(

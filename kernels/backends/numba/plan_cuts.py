@@ -1,0 +1,88 @@
+"""How a gather is cut into tasks: images together and bands of rows, by what caches hold."""
+
+from __future__ import annotations
+
+from kernels.backends.numba.axes import Gather
+from kernels.backends.numba.micro_kernel import PANEL_VECTORS
+from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
+
+SCRATCH_BYTES = 256 * 1024
+"""What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
+
+LEAST_TILES = 8
+"""Tiles of a Winograd task below which its products would be too short."""
+
+DIRECT_SHARES = 4
+"""Parts of the target channels that make tasks before images are cut into bands."""
+
+LEAST_TASKS = 16
+"""Tasks are made smaller until there are so many, so that small batches use all cores."""
+
+
+def direct_cut(
+    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
+) -> dict[str, int]:
+    """Cut images into bands whose scratch fits the cache: a multiple of the step."""
+    width = columns.scratch(columns.target_size)
+    steps = -(-rows.target_size // rows.target_step)
+    wanted = -(-LEAST_TASKS // max(1, images * min(shares, DIRECT_SHARES)))
+    steps = max(1, -(-steps // wanted))
+    while steps > 1 and rows.scratch(steps * rows.target_step) * width * channels * 4 > (
+        SCRATCH_BYTES
+    ):
+        steps -= 1
+    band_rows = steps * rows.target_step
+    scratch_rows = rows.scratch(band_rows)
+    return {
+        "chunk": 1,
+        "band_rows": band_rows,
+        "bands": -(-rows.target_size // band_rows),
+        "scratch_rows": scratch_rows,
+        "scratch_columns": width,
+        "inner_place": scratch_rows * width * channels,
+        "work": scratch_rows * width * channels + 2 * lanes,
+    }
+
+
+def winograd_cut(
+    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
+) -> dict[str, int]:
+    """Cut into whole rows of tiles, as many as make enough tasks; small images go together.
+
+    Each task may still be cut into ``shares`` parts of the target's channels.
+    """
+    across, down = -(-columns.target_size // TILE), -(-rows.target_size // TILE)
+    most = TASK_TILES
+    chunk, tile_rows = _tiles_together(images, down, across, most)
+    while most > LEAST_TILES and (
+        -(-images // chunk) * -(-down // tile_rows) * shares < LEAST_TASKS
+    ):
+        most //= 2
+        chunk, tile_rows = _tiles_together(images, down, across, most)
+    bands = -(-down // tile_rows)
+    tiles = chunk * tile_rows * across
+    scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
+    source = chunk * scratch_rows * scratch_columns * channels
+    transformed = POINTS * tiles * channels
+    products = POINTS * tiles * PANEL_VECTORS * lanes
+    return {
+        "chunk": chunk,
+        "band_rows": TILE * tile_rows,
+        "bands": bands,
+        "scratch_rows": scratch_rows,
+        "scratch_columns": scratch_columns,
+        "tiles_down": tile_rows,
+        "tiles_across": across,
+        "scratch_place": transformed + lanes,
+        "products_place": transformed + source + 2 * lanes,
+        "inner_place": transformed + source + products + 3 * lanes,
+        "work": transformed + source + products + (POINTS + 8) * lanes,
+    }
+
+
+def _tiles_together(images: int, down: int, across: int, most: int) -> tuple[int, int]:
+    """Return images and rows of tiles for a task of at most ``most`` tiles, or one row of them."""
+    if down * across <= most:
+        return max(1, min(images, most // (down * across))), down
+    tile_rows = max(1, min(down, most // across))
+    return 1, -(-down // -(-down // tile_rows))
