@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterable
-from typing import Annotated, cast
+from typing import cast
 
 import typer
 
 import kernels
-from cnn import data, gradcheck, models, optim, progress
+from cnn import gradcheck, models, options, progress
 from cnn import summary as summaries
 from cnn.errors import NonFiniteLossError
-from cnn.experiment import FILES, LOGS, Experiment
+from cnn.experiment import FILES, Experiment
 from cnn.fusion import plans
 from cnn.settings import SettingError, Settings, count, option
 from cnn.storage import StorageError
-from kernels import dispatch
 
 # click's UsageError, the base of all complaints about a command line. New versions of typer carry
 # a click of their own, so that `import click` may fail or give another class.
@@ -35,103 +33,40 @@ def commands() -> None:
     """Train convolutional networks on the CPU."""
 
 
-def _names(table: Iterable[str]) -> str:
-    return f"One of: {', '.join(table)}."
-
-
 @app.command()
 def train(
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            help=f"{_names(kernels.available_backends())} If left out, "
-            f"${dispatch.ENVIRONMENT_VARIABLE} or else {dispatch.DEFAULT_BACKEND}."
-        ),
-    ] = DEFAULTS.backend,
-    dataset: Annotated[
-        str,
-        typer.Option(
-            help=f"{_names(data.DATASETS)} Or a path: a folder of IDX files, a .npz file, "
-            "a folder of images by class."
-        ),
-    ] = DEFAULTS.dataset,
-    normalize: Annotated[
-        bool, typer.Option("--normalize", help="Mean 0 and deviation 1 in each channel.")
-    ] = DEFAULTS.normalize,
-    shift: Annotated[
-        float, typer.Option(help="Shift training images at random, so many pixels at most.")
-    ] = DEFAULTS.shift,
-    rotation: Annotated[
-        float, typer.Option(help="Turn training images at random, so many degrees at most.")
-    ] = DEFAULTS.rotation,
-    validation: Annotated[
-        float, typer.Option(help="Share of the training images to select by, as in 0.1.")
-    ] = DEFAULTS.validation,
-    model: Annotated[str, typer.Option(help=_names(models.MODELS))] = DEFAULTS.model,
-    epochs: Annotated[int, typer.Option(help="How often each image is seen.")] = DEFAULTS.epochs,
-    batch_size: Annotated[int, typer.Option(help="Images of a mini-batch.")] = DEFAULTS.batch_size,
-    optimizer: Annotated[str, typer.Option(help=_names(optim.OPTIMIZERS))] = DEFAULTS.optimizer,
-    lr: Annotated[
-        float | None,
-        typer.Option(help="Learning rate; if left out, 0.01 for sgd, 0.001 for the others."),
-    ] = DEFAULTS.lr,
-    momentum: Annotated[float, typer.Option(help="Of sgd.")] = DEFAULTS.momentum,
-    nesterov: Annotated[
-        bool, typer.Option("--nesterov", help="Nesterov's momentum.")
-    ] = DEFAULTS.nesterov,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="If left out, 0.01 for adamw, 0 for the others.")
-    ] = DEFAULTS.weight_decay,
-    schedule: Annotated[
-        str,
-        typer.Option(
-            help=f"{_names(optim.SCHEDULES)} step divides the learning rate by 10 after each "
-            "third of the training; the rate is one-cycle's peak."
-        ),
-    ] = DEFAULTS.schedule,
-    warmup: Annotated[
-        int, typer.Option(help="Steps in which the learning rate rises at first.")
-    ] = DEFAULTS.warmup,
-    clip_norm: Annotated[
-        float | None, typer.Option(help="Largest norm of all gradients together.")
-    ] = DEFAULTS.clip_norm,
-    early_stopping: Annotated[
-        int | None,
-        typer.Option(
-            help="Stop after so many epochs without a lower validation loss, and go back to the "
-            "best weights."
-        ),
-    ] = DEFAULTS.early_stopping,
-    seed: Annotated[
-        int, typer.Option(help="Of first weights, order of images, and all else that is random.")
-    ] = DEFAULTS.seed,
-    threads: Annotated[
-        int | None, typer.Option(help="At most so many; all CPUs if left out.")
-    ] = DEFAULTS.threads,
-    fuse: Annotated[
-        bool | None,
-        typer.Option(
-            "--fuse/--no-fuse",
-            help="Compute layers together; if left out, where the backend gains by it.",
-        ),
-    ] = DEFAULTS.fuse,
-    out: Annotated[str, typer.Option(help="Folder for the results.")] = DEFAULTS.out,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from OUT's checkpoint, if there is one.")
-    ] = DEFAULTS.resume,
-    checkpoint_every: Annotated[
-        str, typer.Option(help="Save a checkpoint so often: seconds, as in 60s, or steps.")
-    ] = DEFAULTS.checkpoint_every,
-    log: Annotated[
-        list[str] | None,
-        typer.Option(help=f"{_names(LOGS)} May be given more than once."),
-    ] = None,
+    backend: options.Backend = DEFAULTS.backend,
+    dataset: options.Dataset = DEFAULTS.dataset,
+    normalize: options.Normalize = DEFAULTS.normalize,
+    shift: options.Shift = DEFAULTS.shift,
+    rotation: options.Rotation = DEFAULTS.rotation,
+    validation: options.Validation = DEFAULTS.validation,
+    model: options.Model = DEFAULTS.model,
+    epochs: options.Epochs = DEFAULTS.epochs,
+    batch_size: options.BatchSize = DEFAULTS.batch_size,
+    optimizer: options.Optimizer = DEFAULTS.optimizer,
+    lr: options.LearningRate = DEFAULTS.lr,
+    momentum: options.Momentum = DEFAULTS.momentum,
+    nesterov: options.Nesterov = DEFAULTS.nesterov,
+    weight_decay: options.WeightDecay = DEFAULTS.weight_decay,
+    schedule: options.Schedule = DEFAULTS.schedule,
+    warmup: options.Warmup = DEFAULTS.warmup,
+    clip_norm: options.ClipNorm = DEFAULTS.clip_norm,
+    early_stopping: options.EarlyStopping = DEFAULTS.early_stopping,
+    seed: options.Seed = DEFAULTS.seed,
+    threads: options.Threads = DEFAULTS.threads,
+    fuse: options.Fuse = DEFAULTS.fuse,
+    out: options.Out = DEFAULTS.out,
+    resume: options.Resume = DEFAULTS.resume,
+    checkpoint_every: options.CheckpointEvery = DEFAULTS.checkpoint_every,
+    log: options.Log = None,
 ) -> None:
     """Train a network; leave metrics, the model, pictures and a checkpoint in OUT."""
-    options = {name: value for name, value in locals().items() if name != "log"}  # the arguments
+    # locals() are the options, by their names in Settings
+    settings = Settings(**locals() | {"log": tuple(log or ())})
     _show_notes_of("kernels")
     _show_notes_of("cnn")
-    experiment = Experiment(Settings(**options, log=tuple(log or ())))
+    experiment = Experiment(settings)
     with progress.for_stdout() as shown:
         outcome = experiment.run(shown)
     typer.echo(f"test accuracy {outcome.test_accuracy:.2%} after epoch {outcome.epoch}")
@@ -140,16 +75,10 @@ def train(
 
 @app.command()
 def summary(
-    model: Annotated[
-        str, typer.Option(help=f"One of: {', '.join(models.MODELS)}.")
-    ] = DEFAULTS.model,
-    input_shape: Annotated[
-        str | None, typer.Option(help="One image, as in 3x32x32; the model's own if left out.")
-    ] = None,
-    num_classes: Annotated[int, typer.Option(help="Outputs.")] = 10,
-    batch_size: Annotated[
-        int, typer.Option(help="Images of a mini-batch, for the memory plan.")
-    ] = DEFAULTS.batch_size,
+    model: options.Model = DEFAULTS.model,
+    input_shape: options.InputShape = None,
+    num_classes: options.NumClasses = 10,
+    batch_size: options.PlannedBatchSize = DEFAULTS.batch_size,
 ) -> None:
     """Show a network's layers, and the stages and memory of a fused training step."""
     from rich.console import Console
@@ -165,8 +94,8 @@ def summary(
 
 @app.command("gradcheck")
 def check_gradients(
-    backend: Annotated[str | None, typer.Option(help="As for train.")] = DEFAULTS.backend,
-    seed: Annotated[int, typer.Option(help="Of the values.")] = 0,
+    backend: options.CheckedBackend = DEFAULTS.backend,
+    seed: options.CheckSeed = 0,
 ) -> None:
     """Compare every layer's gradients with finite differences and the naive backend."""
     _show_notes_of("kernels")

@@ -14,6 +14,7 @@ from cnn.describing import settings_of
 from cnn.errors import NonFiniteLossError
 from cnn.interruption import Interruption, postponed
 from cnn.monitoring import BatchProgress, EpochMetrics, Evaluation, Observer, RunningMeans
+from kernels.ops import checks
 
 if TYPE_CHECKING:
     from cnn.checkpoint import Saved
@@ -31,9 +32,9 @@ class Fit:
     trainer : Trainer
         Whose model is trained.
     train, test, validation
-        Checked data; ``validation`` may be None.
+        Data, ``(x, y)``; ``validation`` may be None.
     epochs, batch_size : int
-        Checked.
+        As for :meth:`cnn.Trainer.fit`, and checked here as all else.
     augment : callable or None
         Changes the images of each training batch.
     callbacks : sequence of Observer
@@ -73,10 +74,15 @@ class Fit:
         callbacks: Sequence[Observer],
     ) -> None:
         self.trainer = trainer
-        self.train, self.test, self.validation = train, test, validation
-        self.epochs, self.batch_size = epochs, batch_size
-        self.augment, self.callbacks = augment, tuple(callbacks)
-        self.batches = batch_count(len(train[0]), batch_size)
+        self.epochs = checks.integer("epochs", epochs, 1)
+        self.batch_size = checks.integer("batch_size", batch_size, 1)
+        self.augment, self.callbacks = augment, _observers(callbacks)
+        self.train = trainer._checked("train", train, 2)
+        self.test = trainer._checked("test", test, 1)
+        self.validation = (
+            None if validation is None else trainer._checked("validation", validation, 1)
+        )
+        self.batches = batch_count(len(self.train[0]), self.batch_size)
         self.epoch, self.batch = 1, 0
         self.means = RunningMeans()
         self.history: list[EpochMetrics] = []
@@ -194,3 +200,11 @@ class Fit:
             for callback in self.callbacks:
                 callback.on_interrupt()
             raise KeyboardInterrupt
+
+
+def _observers(callbacks: Sequence[Observer]) -> tuple[Observer, ...]:
+    observers = tuple(callbacks)
+    for callback in observers:
+        if not isinstance(callback, Observer):
+            raise TypeError(f"callbacks must be of cnn.Observer, got {callback!r}")
+    return observers

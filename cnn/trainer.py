@@ -23,6 +23,7 @@ from cnn.layers import Sequential, Softmax
 from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
 from cnn.optim import SGD, Constant, Optimizer, Schedule, clip_grad_norm
 from cnn.optim.base import positive
+from cnn.rollback import rolled_back
 from kernels import dispatch
 from kernels.ops import checks
 
@@ -200,23 +201,17 @@ class Trainer:
         kernels.ShapeError, TypeError
             If an argument does not fit.
         """
-        epochs = checks.integer("epochs", epochs, 1)
-        batch_size = checks.integer("batch_size", batch_size, 1)
-        for callback in callbacks:
-            if not isinstance(callback, Observer):
-                raise TypeError(f"callbacks must be of cnn.Observer, got {callback!r}")
         fit = Fit(
             self,
-            self._checked("train", train, 2),
-            self._checked("test", test, 1),
-            None if validation is None else self._checked("validation", validation, 1),
+            train,
+            test,
+            validation,
             epochs=epochs,
             batch_size=batch_size,
             augment=augment,
             callbacks=callbacks,
         )
-        saved = None if resume_from is None else checkpoint.read(fit, resume_from)
-        return fit.run(saved)
+        return fit.run(None if resume_from is None else checkpoint.read(fit, resume_from))
 
     def evaluate(self, data: tuple[FloatArray, IntArray], batch_size: int = 256) -> Evaluation:
         """Return mean loss and accuracy in inference mode.
@@ -246,7 +241,7 @@ class Trainer:
 
     def _step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
         """Train on one mini-batch; return its mean loss and how many predictions were right."""
-        with self._computing(), self._state_kept_on_error(), self._passes(x) as (forward, backward):
+        with self._computing(), rolled_back(self.model), self._passes(x) as (forward, backward):
             logits = forward(x)
             loss, grad_logits = kernels.softmax_cross_entropy(logits, y)
             if not math.isfinite(loss):
@@ -274,22 +269,6 @@ class Trainer:
         """Use the trainer's backend; overflow shows in the loss, NumPy need not warn of it too."""
         with kernels.use_backend(self.backend), np.errstate(over="ignore", invalid="ignore"):
             yield
-
-    @contextmanager
-    def _state_kept_on_error(self) -> Iterator[None]:
-        """Undo what a failed step did to running statistics and generators: it leaves no trace."""
-        buffers = self.model.named_buffers().values()
-        generators = [each.bit_generator for each in self.model.named_generators().values()]
-        before = [buffer.copy() for buffer in buffers]
-        states = [generator.state for generator in generators]
-        try:
-            yield
-        except BaseException:
-            for buffer, old in zip(buffers, before, strict=True):
-                buffer[...] = old
-            for generator, state in zip(generators, states, strict=True):
-                generator.state = state
-            raise
 
     def _checked(self, name: str, data: object, least: int) -> tuple[FloatArray, IntArray]:
         """Check data against the model by running it on none of the images."""

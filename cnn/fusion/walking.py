@@ -93,12 +93,11 @@ class Walk:
         return pending
 
     def _layer(self, layer: Layer, pending: Pending) -> Pending:
-        kind = type(layer)
-        if kind is Sequential:
-            return self._sequence(layer.layers, pending)  # type: ignore[attr-defined]
-        if kind is Residual:
-            return self._residual(layer, pending)  # type: ignore[arg-type]
-        handler = _HANDLERS.get(kind)
+        if type(layer) is Sequential:
+            return self._sequence(layer.layers, pending)
+        if type(layer) is Residual:
+            return self._residual(layer, pending)
+        handler = _HANDLERS.get(type(layer))
         if handler is None or len(pending.shape) not in (2, 4) or layer in self._repeated:
             return self._by_itself(layer, pending)
         shape = _output_shape(layer, pending.shape, self._dtype)

@@ -117,17 +117,10 @@ def check_backend(
         If an argument does not fit, a module that is no backend included.
     """
     check_arguments(cases, seed, first_case)
-    if dtype not in (None, "float32", "float64"):
-        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
-    known = known_operations()
-    for name in operations or ():
-        if name not in known:
-            raise kernels.ShapeError(f"operations must be among {', '.join(known)}; got {name!r}")
+    _check_names(operations, dtype)
     with dispatch.named(backend) as name:
         report = CheckReport(name, seed)
-        has_fused = contract.offers_fused(dispatch.resolve(name))
-        offered = known if has_fused else tuple(OPERATIONS)
-        for operation in offered if operations is None else operations:
+        for operation in _offered(name) if operations is None else operations:
             done = OperationReport(operation)
             for number in range(first_case, first_case + cases):
                 _run(done, name, seed, number, dtype)
@@ -135,6 +128,21 @@ def check_backend(
             if progress is not None:
                 progress(done)
     return report
+
+
+def _check_names(operations: Sequence[str] | None, dtype: str | None) -> None:
+    if dtype not in (None, "float32", "float64"):
+        raise TypeError(f"dtype must be 'float32' or 'float64', got {dtype!r}")
+    known = known_operations()
+    for name in operations or ():
+        if name not in known:
+            raise kernels.ShapeError(f"operations must be among {', '.join(known)}; got {name!r}")
+
+
+def _offered(backend: str) -> tuple[str, ...]:
+    """Names of the operations that a backend has: the fused ones are its choice."""
+    has_fused = contract.offers_fused(dispatch.resolve(backend))
+    return known_operations() if has_fused else tuple(OPERATIONS)
 
 
 def known_operations() -> tuple[str, ...]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from kernels.backends.contract import FloatArray, IntArray
+from kernels.backends.naive.memory import scalars
 
 
 def softmax(logits: FloatArray, *, out: FloatArray) -> None:
     """``exp(z_k) / Σ_j exp(z_j)``, with the row's maximum taken off first."""
-    for n in range(logits.shape[0]):
-        row = [float(z) for z in logits[n]]
+    for n, row in enumerate(scalars(logits).tolist()):
         largest = _largest(row)
         exponentials = [math.exp(z - largest) for z in row]
         total = sum(exponentials)
@@ -20,8 +20,7 @@ def softmax(logits: FloatArray, *, out: FloatArray) -> None:
 
 def log_softmax(logits: FloatArray, *, out: FloatArray) -> None:
     """``z_k - m - log Σ_j exp(z_j - m)`` with the row's maximum m."""
-    for n in range(logits.shape[0]):
-        row = [float(z) for z in logits[n]]
+    for n, row in enumerate(scalars(logits).tolist()):
         largest = _largest(row)
         total = sum(math.exp(z - largest) for z in row)
         for k, z in enumerate(row):
@@ -34,8 +33,7 @@ def softmax_cross_entropy(
     """``-1/N Σ_n log softmax(logits[n])[labels[n]]``; gradient ``(softmax - one_hot) / N``."""
     N = logits.shape[0]
     loss = 0.0
-    for n in range(N):
-        row = [float(z) for z in logits[n]]
+    for n, row in enumerate(scalars(logits).tolist()):
         largest = _largest(row)
         exponentials = [math.exp(z - largest) for z in row]
         total = sum(exponentials)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.naive.memory import scalars
 
 
 def batch_norm(
@@ -19,13 +20,14 @@ def batch_norm(
     rstd: FloatArray,
 ) -> None:
     """``y = weight · (x - mean) / sqrt(var + eps) + bias``, one mean and variance a channel."""
+    images, scale, shift = scalars(x), scalars(weight), scalars(bias)
     for c in range(x.shape[1]):
-        values = [float(x[place]) for place in _places(x.shape, c)]
+        values = [images[place] for place in _places(x.shape, c)]
         mu = _total(values) / len(values)
         var = _total([(v - mu) * (v - mu) for v in values]) / len(values)
         r = _rstd(var, eps)
         for place, v in zip(_places(x.shape, c), values, strict=True):
-            out[place] = float(weight[c]) * (v - mu) * r + float(bias[c])
+            out[place] = scale[c] * (v - mu) * r + shift[c]
         mean[c], rstd[c] = mu, r
 
 
@@ -41,16 +43,17 @@ def batch_norm_backward(
     grad_bias: FloatArray,
 ) -> None:
     """``grad_x = weight · rstd · (grad_y - Σ grad_y / M - x̂ · Σ (grad_y · x̂) / M)``."""
+    grad, images, scale = scalars(grad_y), scalars(x), scalars(weight)
     for c in range(x.shape[1]):
         mu, r = float(mean[c]), float(rstd[c])
         places = list(_places(x.shape, c))
-        grads = [float(grad_y[place]) for place in places]
-        normalized = [(float(x[place]) - mu) * r for place in places]
+        grads = [grad[place] for place in places]
+        normalized = [(images[place] - mu) * r for place in places]
         sum_g = _total(grads)
         sum_gx = _total([g * xn for g, xn in zip(grads, normalized, strict=True)])
         M = len(places)
         for place, g, xn in zip(places, grads, normalized, strict=True):
-            grad_x[place] = float(weight[c]) * r * (g - sum_g / M - xn * sum_gx / M)
+            grad_x[place] = scale[c] * r * (g - sum_g / M - xn * sum_gx / M)
         grad_weight[c], grad_bias[c] = sum_gx, sum_g
 
 
@@ -65,10 +68,11 @@ def batch_norm_inference(
     out: FloatArray,
 ) -> None:
     """``y = weight · (x - running_mean) / sqrt(running_var + eps) + bias``."""
+    images, scale, shift = scalars(x), scalars(weight), scalars(bias)
     for c in range(x.shape[1]):
         mu, r = float(running_mean[c]), _rstd(float(running_var[c]), eps)
         for place in _places(x.shape, c):
-            out[place] = float(weight[c]) * (float(x[place]) - mu) * r + float(bias[c])
+            out[place] = scale[c] * (images[place] - mu) * r + shift[c]
 
 
 def batch_norm_inference_backward(
@@ -84,13 +88,14 @@ def batch_norm_inference_backward(
     grad_bias: FloatArray,
 ) -> None:
     """``grad_x = grad_y · weight / sqrt(running_var + eps)``: the statistics are constants."""
+    grad, images, scale = scalars(grad_y), scalars(x), scalars(weight)
     for c in range(x.shape[1]):
         mu, r = float(running_mean[c]), _rstd(float(running_var[c]), eps)
         places = list(_places(x.shape, c))
-        grads = [float(grad_y[place]) for place in places]
-        normalized = [(float(x[place]) - mu) * r for place in places]
+        grads = [grad[place] for place in places]
+        normalized = [(images[place] - mu) * r for place in places]
         for place, g in zip(places, grads, strict=True):
-            grad_x[place] = g * float(weight[c]) * r
+            grad_x[place] = g * scale[c] * r
         grad_weight[c] = _total([g * xn for g, xn in zip(grads, normalized, strict=True)])
         grad_bias[c] = _total(grads)
 

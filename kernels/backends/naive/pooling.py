@@ -116,12 +116,13 @@ def global_avg_pool2d(x: FloatArray, *, out: FloatArray) -> None:
 
 def global_avg_pool2d_backward(grad_y: FloatArray, *, out: FloatArray) -> None:
     """``grad_x[n, c, h, w] = grad_y[n, c, 0, 0] / (H·W)``."""
+    grad = scalars(grad_y)
     N, C, H, W = out.shape
     for n in range(N):
         for c in range(C):
             for h in range(H):
                 for w in range(W):
-                    out[n, c, h, w] = float(grad_y[n, c, 0, 0]) / (H * W)
+                    out[n, c, h, w] = grad[n, c, 0, 0] / (H * W)
 
 
 def _inside(window: int, axis: Axis) -> Iterator[int]:
