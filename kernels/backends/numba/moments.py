@@ -17,6 +17,7 @@ from kernels.backends.numba.reduction import block_size, block_start
 from kernels.backends.numba.vector import (
     add,
     bundle_lanes,
+    constant,
     greater_or_nan,
     lanes,
     load_bundle,
@@ -25,7 +26,6 @@ from kernels.backends.numba.vector import (
     multiply,
     multiply_add,
     select,
-    splat,
     store,
     store_first,
     subtract,
@@ -44,13 +44,12 @@ def moments_of_block(values, M, C, together, block, task, parts):
     width, step = replicas * C, together * C
     end, to = first + count * width, task * 3 * step
     few = min(PIVOT_ROWS, count)
-    share = values.dtype.type(1 / few)
     whole = width - width % bundle_lanes(values)
     for c in range(0, whole, bundle_lanes(values)):
         total, square = zeros_bundle(values), zeros_bundle(values)
         for i in range(few):
             total = add(total, load_bundle(values, first + i * width + c))
-        pivot = multiply(total, splat(total, share))
+        pivot = multiply(total, constant(total, 1 / few))
         total = zeros_bundle(values)
         for i in range(first + c, end, width):
             centred = subtract(load_bundle(values, i), pivot)
@@ -64,7 +63,7 @@ def moments_of_block(values, M, C, together, block, task, parts):
         total, square = zeros(values), zeros(values)
         for i in range(few):
             total = add(total, load_first(values, first + i * width + c, valid))
-        pivot = multiply(total, splat(total, share))
+        pivot = multiply(total, constant(total, 1 / few))
         total = zeros(values)
         for i in range(first + c, end, width):
             centred = subtract(load_first(values, i, valid), pivot)

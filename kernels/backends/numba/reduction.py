@@ -12,15 +12,16 @@ import functools
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     bundle_lanes,
     lanes,
     load_bundle,
@@ -36,6 +37,10 @@ BLOCK_ELEMENTS = 32768
 
 LEAST_ROWS, MOST_ROWS = 32, 512
 """Limits to a block's wide rows; the upper one keeps float32 sums within the tolerance."""
+
+
+VALUES, SUMS = range(5, 7)
+"""Entries after the division into blocks."""
 
 
 class Rows(NamedTuple):
@@ -81,8 +86,14 @@ def channel_sums(values: FloatArray, C: int) -> NDArray[np.float64]:
     """Sum flat channels-last values over everything but their ``C`` channels."""
     rows = rows_of(values, C)
     sums = np.zeros((rows.tasks * rows.together, C), values.dtype)
-    _block_sums(values, *rows, sums.reshape(-1))
+    run([Phase(BLOCK_SUMS, rows.tasks, rows.tasks)], (*rows, values, sums.reshape(-1)), values)
     return sums.sum(axis=0, dtype=np.float64)
+
+
+@serial
+def division(call):
+    """Return the numbers of a Rows, with which a table begins."""
+    return call[0], call[1], call[2], call[3], call[4]
 
 
 @serial
@@ -100,16 +111,9 @@ def block_size(task, M, together, block):
     return 1, M % together
 
 
-@parallel
-def _block_sums(values, M, C, together, block, tasks, sums):
-    team = keep_to(tasks)
-    for task in numba.prange(tasks):
-        _sum_block(values, M, C, together, block, task, sums)
-    restore(team)
-
-
-@serial
-def _sum_block(values, M, C, together, block, task, sums):
+def _sum_block(work, call, task):
+    values, sums = at_address(work, call[VALUES]), at_address(work, call[SUMS])
+    M, C, together, block, _ = division(call)
     first = block_start(task, M, together, block) * C
     count, replicas = block_size(task, M, together, block)
     width = replicas * C
@@ -126,3 +130,6 @@ def _sum_block(values, M, C, together, block, task, sums):
         for i in range(first + c, end, width):
             rest = add(rest, load_first(values, i, valid))
         store_first(sums, to + c, rest, valid)
+
+
+BLOCK_SUMS = Task(_sum_block)
