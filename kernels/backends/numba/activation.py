@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numba
-
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
+    at_address,
     greater_or_nan,
     lanes,
     load,
@@ -19,6 +18,8 @@ from kernels.backends.numba.vector import (
 )
 
 BLOCK_ELEMENTS = 16384
+
+VALUES, GATES, OUT, SIZE = range(4)
 
 
 def relu(x: FloatArray, *, out: FloatArray) -> None:
@@ -34,20 +35,16 @@ def relu_backward(grad_y: FloatArray, y: FloatArray, *, out: FloatArray) -> None
         _gate(flat_input(grad_y), flat_input(y), grad_x)
 
 
-@parallel
-def _gate(values, gates, out):
-    size = len(out)
-    blocks = -(-size // BLOCK_ELEMENTS)
-    team = keep_to(blocks)
-    for block in numba.prange(blocks):
-        first = block * BLOCK_ELEMENTS
-        _gate_block(values, gates, out, first, min(first + BLOCK_ELEMENTS, size))
-    restore(team)
+def _gate(values: FloatArray, gates: FloatArray, out: FloatArray) -> None:
+    blocks = -(-out.size // BLOCK_ELEMENTS)
+    run([Phase(GATE, blocks, blocks)], (values, gates, out, out.size), out)
 
 
-@serial
-def _gate_block(values, gates, out, first, last):
-    nothing = zeros(values)
+def _gate_block(work, call, block):
+    values, gates = at_address(work, call[VALUES]), at_address(work, call[GATES])
+    out, nothing = at_address(work, call[OUT]), zeros(work)
+    first = block * BLOCK_ELEMENTS
+    last = min(first + BLOCK_ELEMENTS, call[SIZE])
     step = 4 * lanes(values)
     whole = last - (last - first) % step
     for i in range(first, whole, step):
@@ -59,3 +56,6 @@ def _gate_block(values, gates, out, first, last):
         valid = min(lanes(values), last - i)
         is_open = greater_or_nan(load_first(gates, i, valid), nothing)
         store_first(out, i, select(is_open, load_first(values, i, valid), nothing), valid)
+
+
+GATE = Task(_gate_block)

@@ -57,5 +57,6 @@ else:
 shape_at, phase_at, block_at = _make_reader(SHAPE), _make_reader(PHASE), _make_reader(BLOCK)
 pool_at = _make_reader(POOL)
 integers_at = _make_reader(np.dtype(np.int64))
+integers32_at = _make_reader(np.dtype(np.int32))
 doubles_at = _make_reader(np.dtype(np.float64))
 bytes_at = _make_reader(np.dtype(np.uint8))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from kernels.backends.contract import FloatArray
@@ -13,15 +12,13 @@ from kernels.backends.numba.dense_kernel import (
     dot_tile,
     product_tile,
 )
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
-from kernels.backends.numba.vector import add, lanes, load_first, store_first, zeros
+from kernels.backends.numba.tasks import Phase, Task, run, team_for
+from kernels.backends.numba.vector import add, at_address, lanes, load_first, store_first, zeros
 
 TASKS = 16
 """Blocks that work is cut into, so that a batch of one image uses all cores, too."""
-
-THREAD_WORK = 250_000
-"""Multiply-adds, 4 µs of one core, that are worth a thread; to wake one takes 1 µs or more."""
 
 READING_WORK = 12
 """Multiply-adds in the time that one weight takes to come from memory."""
@@ -35,6 +32,11 @@ BLOCK_TERMS = 512
 MOST_ROWS, MOST_COLUMNS = 32, 32
 """Largest block of the forward pass: its rows of x are read from the L2 cache 8 times."""
 
+N_, I_, O_, COLUMNS, X, WEIGHT = range(6)
+BIAS, Y, TERMS = range(6, 9)
+GRAD, GRAD_X, GRAD_WEIGHT, GRAD_BIAS, N_ROWS, O_ROWS = range(6, 12)
+"""Entries of both passes, of the forward, and of the backward pass."""
+
 
 def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray) -> None:
     """Take dot products of rows of x and rows of the weights."""
@@ -43,8 +45,10 @@ def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: F
     columns = min(MOST_COLUMNS, _part(O, _share(N), TILE_COLUMNS))
     terms = _part(I, -(-I * x.itemsize // BLOCK_BYTES), LINE // x.itemsize)
     with FlatOutput(out) as y:
-        flat = flat_input(x), flat_input(weight), flat_input(start)
-        _forward_blocks(*flat, y, N, I, O, columns, terms, _threads(N, I, O))
+        blocks = -(-N // MOST_ROWS) * -(-O // columns)
+        flat = flat_input(x), flat_input(weight)
+        entries = (N, I, O, columns, *flat, flat_input(start), y, terms)
+        run([Phase(FORWARD, blocks, _threads(N, I, O))], entries, y)
 
 
 def linear_backward(
@@ -61,16 +65,16 @@ def linear_backward(
     columns = _part(I, TASKS, TILE_COLUMNS * 64 // x.itemsize)
     parts = -(-TASKS // -(-I // columns))
     rows = _part(N, parts, TILE_ROWS), _part(O, parts, TILE_ROWS)
-    threads = _threads(2 * N, I, O)
-    flat = flat_input(grad_y), flat_input(x), flat_input(weight)
+    flat = flat_input(x), flat_input(weight), flat_input(grad_y)
     outputs = FlatOutput(grad_x), FlatOutput(grad_weight), FlatOutput(grad_bias)
     with outputs[0] as to_x, outputs[1] as to_weight, outputs[2] as to_bias:
-        _backward_blocks(*flat, to_x, to_weight, to_bias, N, I, O, columns, parts, *rows, threads)
+        entries = (N, I, O, columns, *flat, to_x, to_weight, to_bias, *rows)
+        run([Phase(BACKWARD, -(-I // columns) * parts, _threads(2 * N, I, O))], entries, to_x)
 
 
 def _threads(N: int, I: int, O: int) -> int:
     """Return how many threads are worth their while, at most."""
-    return 1 + (N + READING_WORK) * I * O // THREAD_WORK
+    return team_for((N + READING_WORK) * I * O)
 
 
 def _share(N: int) -> int:
@@ -83,19 +87,19 @@ def _part(size: int, parts: int, unit: int) -> int:
     return -(-size // (parts * unit)) * unit
 
 
-@parallel
-def _forward_blocks(x, weight, bias, y, N, I, O, columns, terms, threads):
+def _forward_block(work, call, block):
+    """Compute some columns of MOST_ROWS rows of y."""
+    x, weight = at_address(work, call[X]), at_address(work, call[WEIGHT])
+    bias, y = at_address(work, call[BIAS]), at_address(work, call[Y])
+    N, I, O, columns, terms = call[N_], call[I_], call[O_], call[COLUMNS], call[TERMS]
     across = -(-O // columns)
-    team = keep_to(threads)
-    for block in numba.prange(-(-N // MOST_ROWS) * across):
-        n, o = block // across * MOST_ROWS, block % across * columns
-        n_end, o_end = min(n + MOST_ROWS, N), min(o + columns, O)
-        for row in range(n, n_end):
-            for column in range(o, o_end):
-                y[row * O + column] = bias[column]
-        for i in range(0, I, terms):
-            _add_dots(x, weight, y, n, n_end, o, o_end, i, min(terms, I - i), I, O)
-    restore(team)
+    n, o = block // across * MOST_ROWS, block % across * columns
+    n_end, o_end = min(n + MOST_ROWS, N), min(o + columns, O)
+    for row in range(n, n_end):
+        for column in range(o, o_end):
+            y[row * O + column] = bias[column]
+    for i in range(0, I, terms):
+        _add_dots(x, weight, y, n, n_end, o, o_end, i, min(terms, I - i), I, O)
 
 
 @serial
@@ -112,36 +116,22 @@ def _add_dots(x, weight, y, n_begin, n_end, o_begin, o_end, i, terms, I, O):
             dot_tile(y, n * O + o, O, x, n * I + i, weight, w, I, terms, soon, rows, columns)
 
 
-@parallel
-def _backward_blocks(
-    grad,
-    x,
-    weight,
-    grad_x,
-    grad_weight,
-    grad_bias,
-    N,
-    I,
-    O,
-    columns,
-    parts,
-    n_rows,
-    o_rows,
-    threads,
-):
-    """Give a task some columns of both x and the weights, and a share of their rows."""
+def _backward_block(work, call, block):
+    """Do some columns of both x and the weights, and a share of their rows."""
+    grad, x, weight = (
+        at_address(work, call[GRAD]), at_address(work, call[X]), at_address(work, call[WEIGHT]),
+    )  # fmt: skip
+    N, I, O, columns = call[N_], call[I_], call[O_], call[COLUMNS]
     across = -(-I // columns)
-    team = keep_to(threads)
-    for block in numba.prange(across * parts):
-        v, part = block % across * columns, block // across
-        v_end = min(v + columns, I)
-        n, o = min(part * n_rows, N), min(part * o_rows, O)
-        n_end, o_end = min(n + n_rows, N), min(o + o_rows, O)
-        _product_block(grad_x, grad, O, 1, weight, n, n_end, v, v_end, I, O)
-        _product_block(grad_weight, grad, 1, O, x, o, o_end, v, v_end, I, N)
-        if v == 0:
-            _sum_columns(grad_bias, grad, o, o_end, N, O)
-    restore(team)
+    v, part = block % across * columns, block // across
+    v_end = min(v + columns, I)
+    n, o = min(part * call[N_ROWS], N), min(part * call[O_ROWS], O)
+    n_end, o_end = min(n + call[N_ROWS], N), min(o + call[O_ROWS], O)
+    grad_x, grad_weight = at_address(work, call[GRAD_X]), at_address(work, call[GRAD_WEIGHT])
+    _product_block(grad_x, grad, O, 1, weight, n, n_end, v, v_end, I, O)
+    _product_block(grad_weight, grad, 1, O, x, o, o_end, v, v_end, I, N)
+    if v == 0:
+        _sum_columns(at_address(work, call[GRAD_BIAS]), grad, o, o_end, N, O)
 
 
 @serial
@@ -172,3 +162,6 @@ def _sum_columns(sums, values, begin, end, rows, width):
                 part = add(part, load_first(values, row * width + c, valid))
             total = add(total, part)
         store_first(sums, c, total, valid)
+
+
+FORWARD, BACKWARD = Task(_forward_block), Task(_backward_block)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.activation import relu_backward
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
-from kernels.backends.numba.maxima import SMALL, axis_numbers, window_taps, write_maxima
+from kernels.backends.numba.calls import doubles_at
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.maxima import write_read_maxima
 from kernels.backends.numba.memory import FlatOutput, empty, flat_input
 from kernels.backends.numba.moments import gradient_sums_of_block, merge_sums
 from kernels.backends.numba.pooled_joining import pooled_sums
-from kernels.backends.numba.reduction import block_size, block_start, rows_of
+from kernels.backends.numba.reduction import block_size, block_start, division, rows_of
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     at_least,
     bundle_lanes,
     lanes,
@@ -31,6 +33,10 @@ from kernels.backends.numba.vector import (
 )
 from kernels.geometry import PoolGeometry
 from kernels.lazy import Read, Sums
+
+VALUES, TABLE, Y, FLOOR, OTHER = range(5, 10)
+GRAD, CENTRE, PARTS, SUMS, GATES, MASKED = range(6, 12)
+"""Entries after the division into blocks, forward and backward."""
 
 
 def join_forward(
@@ -81,9 +87,11 @@ def join_backward(
 def _write_sum(reads: tuple[Read, ...], relu: bool, out: FloatArray) -> None:
     rows = rows_of(reads[0].x, reads[0].x.shape[1])
     table = _numbers(reads, rows.together)
-    floor = out.dtype.type(0 if relu else -np.inf)
+    floor = np.array([0 if relu else -np.inf], out.dtype)
+    x, other = _flat_pair(reads)
+    task = READ if other is None else SUM
     with FlatOutput(out) as y:
-        _sum_blocks(*_flat_pair(reads), table, floor, *rows, y)
+        run([Phase(task, rows.tasks, rows.tasks)], (*rows, x, table, y, floor, other), y)
 
 
 def _write_pooled(
@@ -93,13 +101,13 @@ def _write_pooled(
     out: FloatArray,
     position: NDArray[np.uint8] | None,
 ) -> None:
-    if position is None:
-        position = np.empty((0, 0), np.uint8)
-    N, C = pool.batch, pool.channels
-    tasks = N * pool.height.outputs if reads[0].x.size > SMALL else 1
-    table, axes, taps = _numbers(reads, 1), axis_numbers(pool), window_taps(pool, True)
-    with FlatOutput(out) as y, FlatOutput(position) as places:
-        write_maxima(*_flat_pair(reads), table, y, places, N, C, tasks, *axes, taps, relu)
+    pair, table = _flat_pair(reads), _numbers(reads, 1)
+    with FlatOutput(out) as y:
+        if position is None:
+            write_read_maxima(*pair, table, relu, pool, y, None)
+        else:
+            with FlatOutput(position) as taps:
+                write_read_maxima(*pair, table, relu, pool, y, taps)
 
 
 def _flat_pair(reads: tuple[Read, ...]) -> tuple[FloatArray, FloatArray | None]:
@@ -128,25 +136,31 @@ def _masked_sums(
     centre = np.empty((rows.together, rows.C), x.dtype)
     centre[:] = read.mean
     parts, sums = np.empty(rows.tasks * 2 * width, x.dtype), np.empty((2, rows.C))
-    arguments = gradient, x, flat_input(centre.reshape(-1)), *rows, parts, sums.reshape(-1)
+    phases = [Phase(MASKED_SUMS, rows.tasks, rows.tasks), Phase(MERGED_SUMS, 1, 1)]
+    entries = (*rows, x, gradient, centre.reshape(-1), parts, sums.reshape(-1))
     if gates is None or out is None:
-        _sum_masked_blocks(*arguments, None, None)
+        phases[0] = Phase(GRADIENT_SUMS, rows.tasks, rows.tasks)
+        run(phases, entries, x)
     else:
         with FlatOutput(out) as masked:
-            _sum_masked_blocks(*arguments, flat_input(gates), masked)
+            run(phases, (*entries, flat_input(gates), masked), x)
     return Sums(sums[0], sums[1])
 
 
-@parallel
-def _sum_blocks(x, other, table, floor, M, C, together, block, tasks, y):
-    team = keep_to(tasks)
-    for task in numba.prange(tasks):
-        _sum_block(x, other, table, floor, M, C, together, block, task, y)
-    restore(team)
+def _read_block(work, call, task):
+    _write_block(at_address(work, call[VALUES]), None, work, call, task)
+
+
+def _sum_block(work, call, task):
+    _write_block(at_address(work, call[VALUES]), at_address(work, call[OTHER]), work, call, task)
 
 
 @serial
-def _sum_block(x, other, table, floor, M, C, together, block, task, y):
+def _write_block(x, other, work, call, task):
+    """Write the sum of what is read of x and, unless it is None, of ``other``."""
+    table, y = at_address(work, call[TABLE]), at_address(work, call[Y])
+    floor = at_address(work, call[FLOOR])[0]
+    M, C, together, block, _ = division(call)
     first = block_start(task, M, together, block) * C
     count, replicas = block_size(task, M, together, block)
     width, step = replicas * C, together * C
@@ -185,10 +199,27 @@ def _read_first(x, i, table, at, step, valid):
     return multiply_add(scale, centred, load_first(table, at + 2 * step, valid))
 
 
-@parallel
-def _sum_masked_blocks(grad, x, centre, M, C, together, block, tasks, parts, sums, gates, masked):
-    team = keep_to(tasks)
-    for task in numba.prange(tasks):
-        gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, gates, masked)
-    merge_sums(parts, M, C, together, block, tasks, sums, 0)
-    restore(team)
+def _gradient_sums(work, call, task):
+    x, grad = at_address(work, call[VALUES]), at_address(work, call[GRAD])
+    centre, parts = at_address(work, call[CENTRE]), at_address(work, call[PARTS])
+    M, C, together, block, _ = division(call)
+    gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, None, None)
+
+
+def _masked_sums_of_block(work, call, task):
+    x, grad = at_address(work, call[VALUES]), at_address(work, call[GRAD])
+    centre, parts = at_address(work, call[CENTRE]), at_address(work, call[PARTS])
+    gates, masked = at_address(work, call[GATES]), at_address(work, call[MASKED])
+    M, C, together, block, _ = division(call)
+    gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, gates, masked)
+
+
+def _merged_sums(work, call, _):
+    M, C, together, block, tasks = division(call)
+    sums = doubles_at(call[SUMS], 0)
+    merge_sums(at_address(work, call[PARTS]), M, C, together, block, tasks, sums, 0)
+
+
+READ, SUM = Task(_read_block), Task(_sum_block)
+GRADIENT_SUMS, MASKED_SUMS = Task(_gradient_sums), Task(_masked_sums_of_block)
+MERGED_SUMS = Task(_merged_sums)

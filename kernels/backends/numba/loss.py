@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray, IntArray
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.calls import doubles_at, integers_at
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
+    at_address,
+    constant,
     exponential,
     greater_or_nan,
     lanes,
@@ -33,59 +38,58 @@ THREAD_WORK = 4096
 ROW_WORK = 32
 """Exponentials in the time that a row takes besides its own."""
 
+N_, K_, LOGITS, OUT, LABELS, LOSSES = range(6)
+
 
 def softmax(logits: FloatArray, *, out: FloatArray) -> None:
     """Exponentials of each row less its maximum, over their sum."""
     with FlatOutput(out) as probabilities:
-        _softmax_rows(flat_input(logits), probabilities, *logits.shape)
+        _run(SOFTMAX, logits, probabilities)
 
 
 def log_softmax(logits: FloatArray, *, out: FloatArray) -> None:
     """Each row less its maximum and the logarithm of the sum of exponentials."""
     with FlatOutput(out) as logarithms:
-        _log_softmax_rows(flat_input(logits), logarithms, *logits.shape)
+        _run(LOG_SOFTMAX, logits, logarithms)
 
 
 def softmax_cross_entropy(
     logits: FloatArray, labels: IntArray, *, grad_logits: FloatArray
 ) -> float:
     """Return the mean over rows of log-sum-exp less the true logit, in float64."""
-    N, K = logits.shape
-    losses = np.empty(N)
-    true = flat_input(labels.astype(np.int64, copy=False))
+    losses = np.empty(len(logits))
     with FlatOutput(grad_logits) as grad:
-        _cross_entropy_rows(flat_input(logits), true, grad, losses, N, K)
-    return float(np.add.reduce(losses)) / N  # losses.mean() takes 4 µs longer
+        _run(CROSS_ENTROPY, logits, grad, flat_input(labels.astype(np.int64, copy=False)), losses)
+    return float(np.add.reduce(losses)) / len(logits)  # losses.mean() takes 4 µs longer
 
 
-@parallel
-def _softmax_rows(logits, probabilities, N, K):
-    team = keep_to(1 + N * (K + ROW_WORK) // THREAD_WORK)
-    for n in numba.prange(N):
-        _, total = _exponentials(logits, probabilities, n * K, K)
-        _scale(probabilities, n * K, K, 1 / total)
-    restore(team)
+def _run(task: Task, logits: FloatArray, out: FloatArray, *more: NDArray[Any]) -> None:
+    N, K = logits.shape
+    team = 1 + N * (K + ROW_WORK) // THREAD_WORK
+    run([Phase(task, N, team)], (N, K, flat_input(logits), out, *more), out)
 
 
-@parallel
-def _log_softmax_rows(logits, logarithms, N, K):
-    team = keep_to(1 + N * (K + ROW_WORK) // THREAD_WORK)
-    for n in numba.prange(N):
-        largest, total = _exponentials(logits, logarithms, n * K, K)
-        _shift(logits, logarithms, n * K, K, largest, math.log(total))
-    restore(team)
+def _softmax_row(work, call, n):
+    K, probabilities = call[K_], at_address(work, call[OUT])
+    _, total = _exponentials(at_address(work, call[LOGITS]), probabilities, n * K, K)
+    _scale(probabilities, n * K, K, 1 / total)
 
 
-@parallel
-def _cross_entropy_rows(logits, labels, grad, losses, N, K):
-    team = keep_to(1 + N * (K + ROW_WORK) // THREAD_WORK)
-    for n in numba.prange(N):
-        largest, total = _exponentials(logits, grad, n * K, K)
-        true = n * K + labels[n]
-        losses[n] = math.log(total) - (np.float64(logits[true]) - largest)
-        _scale(grad, n * K, K, 1 / (total * N))
-        grad[true] -= 1 / N
-    restore(team)
+def _log_softmax_row(work, call, n):
+    K, logits = call[K_], at_address(work, call[LOGITS])
+    logarithms = at_address(work, call[OUT])
+    largest, total = _exponentials(logits, logarithms, n * K, K)
+    _shift(logits, logarithms, n * K, K, largest, math.log(total))
+
+
+def _cross_entropy_row(work, call, n):
+    N, K, logits = call[N_], call[K_], at_address(work, call[LOGITS])
+    grad, labels = at_address(work, call[OUT]), integers_at(call[LABELS], 0)
+    largest, total = _exponentials(logits, grad, n * K, K)
+    true, loss = n * K + labels[n], doubles_at(call[LOSSES], n)
+    loss[0] = math.log(total) - (np.float64(logits[true]) - largest)
+    _scale(grad, n * K, K, 1 / (total * N))
+    grad[true] -= 1 / N
 
 
 @serial
@@ -108,7 +112,7 @@ def _exponentials(logits, out, first, K):
 
 @serial
 def _scale(values, first, K, factor):
-    factors = splat(zeros(values), values.dtype.type(factor))
+    factors = constant(zeros(values), factor)
     for k in range(0, K, lanes(values)):
         valid = min(K - k, lanes(values))
         store_first(
@@ -118,9 +122,13 @@ def _scale(values, first, K, factor):
 
 @serial
 def _shift(values, out, first, K, largest, logarithm):
-    largest_ = splat(zeros(values), values.dtype.type(largest))
-    logarithm_ = splat(zeros(values), values.dtype.type(logarithm))
+    largest_ = constant(zeros(values), largest)
+    logarithm_ = constant(zeros(values), logarithm)
     for k in range(0, K, lanes(values)):
         valid = min(K - k, lanes(values))
         centred = subtract(load_first(values, first + k, valid), largest_)
         store_first(out, first + k, subtract(centred, logarithm_), valid)
+
+
+SOFTMAX, LOG_SOFTMAX = Task(_softmax_row), Task(_log_softmax_row)
+CROSS_ENTROPY = Task(_cross_entropy_row)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import inlined, keep_to, parallel, restore, serial
+from kernels.backends.numba.calls import bytes_at, integers_at
+from kernels.backends.numba.jit import inlined, serial
 from kernels.backends.numba.maxima import (
+    AXES,
+    C_,
+    N_,
     SMALL,
+    TASKS,
+    axes_at,
     axis_numbers,
     taps_inside,
     window_taps,
@@ -18,8 +23,10 @@ from kernels.backends.numba.maxima import (
 from kernels.backends.numba.memory import flat_input
 from kernels.backends.numba.reduction import MOST_ROWS
 from kernels.backends.numba.tails import load_valid, store_valid
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     equal,
     lanes,
     load_first_integers,
@@ -32,6 +39,9 @@ from kernels.backends.numba.vector import (
 )
 from kernels.geometry import PoolGeometry
 from kernels.lazy import NOWHERE, Sums
+
+BANDS, ROWS, TAPS, X, GRAD, POSITION, MEAN, PARTS = range(AXES + 12, AXES + 20)
+"""Entries after the axes; N_ is the number of partial sums here."""
 
 
 def pooled_sums(
@@ -47,24 +57,27 @@ def pooled_sums(
     rows = max(1, MOST_ROWS // max(1, OW))
     bands = -(-OH // rows)
     parts = np.zeros((N * bands, 2, C), x.dtype)
-    flat = flat_input(grad_y), flat_input(position), flat_input(x), flat_input(mean)
     tasks = len(parts) if x.size > SMALL else 1
-    axes, taps = axis_numbers(pool), window_taps(pool, True)
-    _sum_bands(*flat, C, bands, rows, tasks, *axes, taps, parts.reshape(-1))
+    taps = window_taps(pool, True)
+    entries = (
+        *(len(parts), C, tasks, *axis_numbers(pool), bands, rows, taps, flat_input(x)),
+        *(flat_input(grad_y), flat_input(position), flat_input(mean), parts.reshape(-1)),
+    )
+    run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
     grad, grad_x = parts.sum(axis=0, dtype=np.float64)
     return Sums(grad, grad_x)
 
 
-@parallel
-def _sum_bands(grad, position, x, mean, C, bands, rows, tasks, height, width, taps, parts):
-    team = keep_to(tasks)
-    count = len(parts) // (2 * C)
-    for task in numba.prange(tasks):
-        for band in range(task * count // tasks, (task + 1) * count // tasks):
-            n, i = band // bands, band % bands * rows
-            for row in range(i, min(i + rows, height[5])):
-                _sum_row(grad, position, x, mean, n, row, C, height, width, taps, parts, band)
-    restore(team)
+def _sum_bands(work, call, task):
+    count, C, tasks, bands, rows = call[N_], call[C_], call[TASKS], call[BANDS], call[ROWS]
+    height, width = axes_at(call)
+    x, grad = at_address(work, call[X]), at_address(work, call[GRAD])
+    mean, parts = at_address(work, call[MEAN]), at_address(work, call[PARTS])
+    position, taps = bytes_at(call[POSITION], 0), integers_at(call[TAPS], 0)
+    for band in range(task * count // tasks, (task + 1) * count // tasks):
+        n, i = band // bands, band % bands * rows
+        for row in range(i, min(i + rows, height[5])):
+            _sum_row(grad, position, x, mean, n, row, C, height, width, taps, parts, band)
 
 
 @serial
@@ -115,3 +128,6 @@ def _positions(position, at, x, valid):
     if valid == lanes(x):
         return load_integers(position, at, zeros(x))
     return load_first_integers(position, at, zeros(x), valid)
+
+
+BAND_SUMS = Task(_sum_bands)

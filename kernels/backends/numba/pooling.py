@@ -6,7 +6,7 @@ import numpy as np
 
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.backends.numba.averaging import window_sums
-from kernels.backends.numba.maxima import SMALL, axis_numbers, window_taps, write_maxima
+from kernels.backends.numba.maxima import write_maxima
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.scattering import scatter_images
 from kernels.geometry import Axis, PoolGeometry
@@ -16,11 +16,8 @@ def max_pool2d(
     x: FloatArray, geometry: PoolGeometry, *, out: FloatArray, indices: IntArray
 ) -> None:
     """Compare the taps of each window in row-major order with the best so far."""
-    N, C = geometry.batch, geometry.channels
-    tasks = N * geometry.height.outputs if x.size > SMALL else 1
-    axes, taps = axis_numbers(geometry), window_taps(geometry, False)
     with FlatOutput(out) as y, FlatOutput(indices) as places:
-        write_maxima(flat_input(x), None, None, y, places, N, C, tasks, *axes, taps, False)
+        write_maxima(flat_input(x), y, geometry, places)
 
 
 def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArray) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numba
+import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
 from kernels.backends.numba.memory import read_only
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     lanes,
     load,
     load_first,
@@ -16,35 +17,34 @@ from kernels.backends.numba.vector import (
     splat,
     store,
     store_first,
+    zeros,
 )
 
 BLOCK_ELEMENTS = 16384
 
+TARGET, SOURCE, FACTOR, SIZE = range(4)
+
 
 def add_scaled(target: FloatArray, source: FloatArray, factor: float) -> None:
     """Add the multiple; multiplied and added in two roundings, as NumPy does."""
-    _add_scaled(target.reshape(-1), read_only(source), target.dtype.type(factor))
+    blocks = -(-target.size // BLOCK_ELEMENTS)
+    factors = np.array([factor], target.dtype)
+    entries = target.reshape(-1), read_only(source), factors, target.size
+    run([Phase(ADD_SCALED, blocks, blocks)], entries, factors)
 
 
-@parallel
-def _add_scaled(target, source, factor):
-    size = len(target)
-    blocks = -(-size // BLOCK_ELEMENTS)
-    team = keep_to(blocks)
-    for block in numba.prange(blocks):
-        first = block * BLOCK_ELEMENTS
-        _add_block(target, source, factor, first, min(first + BLOCK_ELEMENTS, size))
-    restore(team)
-
-
-@serial
-def _add_block(target, source, factor, first, last):
-    width = lanes(target)
+def _add_block(work, call, block):
+    target, source = at_address(work, call[TARGET]), at_address(work, call[SOURCE])
+    factors = splat(zeros(work), at_address(work, call[FACTOR])[0])
+    first, width = block * BLOCK_ELEMENTS, lanes(work)
+    last = min(first + BLOCK_ELEMENTS, call[SIZE])
     whole = last - (last - first) % width
-    factors = splat(load_first(source, first, 0), factor)
     for i in range(first, whole, width):
         store(target, i, add(load(target, i), multiply(load(source, i), factors)))
     if whole < last:
         rest = multiply(load_first(source, whole, last - whole), factors)
         rest = add(load_first(target, whole, last - whole), rest)
         store_first(target, whole, rest, last - whole)
+
+
+ADD_SCALED = Task(_add_block)
