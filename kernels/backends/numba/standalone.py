@@ -47,6 +47,7 @@ class Standalone:
         self._function = function
         self._needs = needs
         self._pointers, self._integers = pointers, integers
+        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self._compiled: dict[np.dtype[Any], Any] = {}
         self._lock = threading.Lock()
         if not numba.config.DISABLE_JIT:
@@ -71,7 +72,7 @@ class Standalone:
         element = numba.from_dtype(dtype)
         signature = self._signature(element)
         compiled: Any = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
-        compiled._cache = CheckedCache(f"{self._function.__name__}-{dtype}")
+        compiled._cache = CheckedCache(f"{self._name}-{dtype}")
         compiled.compile()
         llvmlite.binding.add_symbol(self._symbol(element), compiled.address)
         self._compiled[dtype] = compiled
@@ -81,7 +82,7 @@ class Standalone:
         return types.void(*operands, types.CPointer(types.int64), *[types.intp] * self._integers)
 
     def _symbol(self, element: Any) -> str:
-        return f"cnn_kernels_{self._function.__name__}_{element}"
+        return f"cnn_kernels.{self._name}.{element}"
 
     def _register(self) -> None:
         standalone = self
