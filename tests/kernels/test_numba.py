@@ -11,6 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from numba.types import CPointer, boolean, float32, int64, none, uint8
 
 import kernels
 from kernels.backends.numba import axes, cache, maxima, micro_kernel
@@ -190,13 +191,13 @@ def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
 
 @pytest.mark.compiled
 def test_inner_loops_neither_count_references_nor_spill():
-    """An array passed on in one branch only has its references counted, by atomic operations."""
-    taps = np.tile(np.arange(4), 2)
-    x, y, places = np.ones(512, "float32"), np.ones(512, "float32"), np.ones(512, np.uint8)
-    for array in (x, taps):
-        array.flags.writeable = False
-    arguments = (x, None, x, y, places, 0, 0, 0, 0, 2, 32, 2, taps, True)
-    maxima._maxima_of_pairs.compile(tuple(map(numba.typeof, arguments)))
+    floats, whole, flag = CPointer(float32), CPointer(int64), boolean
+    signature = (
+        *(floats, none, floats, floats, CPointer(uint8)),
+        *((int64,) * 7),
+        *(whole, int64, flag, flag),
+    )
+    maxima._maxima_of_pairs.compile(signature)
     for code in maxima._maxima_of_pairs.inspect_asm().values():
         assert "NRT_" not in code
         if REGISTER_BYTES == 64:
