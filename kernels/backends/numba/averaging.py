@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.jit import inlined, keep_to, parallel, restore, serial
+from kernels.backends.numba.calls import integers_at
+from kernels.backends.numba.jit import inlined, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
+    at_address,
     bundle_lanes,
     lanes,
     load_first,
@@ -29,6 +31,8 @@ from kernels.geometry import PoolGeometry
 SMALL = 32768
 """Elements of the larger array up to which one thread does the work."""
 
+N_, C_, H_, W_, TARGET_H, TARGET_W, TASKS, SPANS, WEIGHTS, SOURCE, TARGET = range(11)
+
 
 def window_sums(
     source: FloatArray,
@@ -44,7 +48,8 @@ def window_sums(
     sizes = source.shape[2], source.shape[3], out.shape[2], out.shape[3]
     tasks = N * out.shape[2] if max(source.size, out.size) > SMALL else 1
     with FlatOutput(out) as target:
-        _sum_rows(flat_input(source), target, N, C, *sizes, tasks, spans, weights)
+        entries = (N, C, *sizes, tasks, spans, weights, flat_input(source), target)
+        run([Phase(SUM_ROWS, tasks, tasks)], entries, target)
 
 
 @functools.lru_cache(maxsize=64)
@@ -79,19 +84,16 @@ def _axes(
         else:
             spans += [begins, ends]
             weights += [np.ones(axis.size), 1.0 / counts]
-    tables = np.concatenate(spans), np.concatenate(weights).astype(dtype)
-    for table in tables:
-        table.flags.writeable = False
-    return tables
+    return np.concatenate(spans), np.concatenate(weights).astype(dtype)
 
 
-@parallel
-def _sum_rows(source, target, N, C, H, W, TH, TW, tasks, spans, weights):
-    team = keep_to(tasks)
-    for task in numba.prange(tasks):
-        for row in range(task * N * TH // tasks, (task + 1) * N * TH // tasks):
-            _sum_row(source, target, row // TH, row % TH, C, H, W, TH, TW, spans, weights)
-    restore(team)
+def _sum_rows(work, call, task):
+    N, C, H, W, TH, TW = call[N_], call[C_], call[H_], call[W_], call[TARGET_H], call[TARGET_W]
+    source, target = at_address(work, call[SOURCE]), at_address(work, call[TARGET])
+    spans, weights = integers_at(call[SPANS], 0), at_address(work, call[WEIGHTS])
+    tasks = call[TASKS]
+    for row in range(task * N * TH // tasks, (task + 1) * N * TH // tasks):
+        _sum_row(source, target, row // TH, row % TH, C, H, W, TH, TW, spans, weights)
 
 
 @serial
@@ -130,3 +132,6 @@ def _sum_window(source, image, nothing, valid, window, weights):
             line = multiply_add(splat(line, weights[at + q]), values, line)
         total = multiply_add(splat(total, weights[p]), line, total)
     return total
+
+
+SUM_ROWS = Task(_sum_rows)

@@ -45,7 +45,7 @@ from kernels.backends.numba.depthwise_plan import (
 )
 from kernels.backends.numba.depthwise_weight import accumulate
 from kernels.backends.numba.jit import parallel, serial
-from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.memory import FlatOutput, flat_input, flat_parameter, read_only
 from kernels.backends.numba.vector import lanes, prefetch
 from kernels.geometry import ConvGeometry
 
@@ -87,7 +87,7 @@ def conv2d_backward_weight(
     count = max(1, min(MOST_PARTIALS, int(plan.sizes[TASKS])))
     partials = np.zeros((count, len(plan.taps), geometry.channels), x.dtype)
     flat = partials.reshape(-1)
-    accumulate(flat_input(x), flat_input(grad_y), flat, count, plan.sizes, plan.taps)
+    accumulate(_input(x), _input(grad_y), flat, count, plan.sizes, plan.taps)
     out[...] = partials.sum(axis=0)[: len(plan.order)].T.reshape(out.shape)
 
 
@@ -97,7 +97,13 @@ def _run(
     by_tap = weight.reshape(len(weight), -1).T[plan.order].reshape(-1)
     tables = (plan.sizes, plan.phases, plan.taps)
     with FlatOutput(out) as target:
-        _gather(flat_input(source), flat_input(by_tap), flat_input(start), target, *tables)
+        _gather(
+            _input(source), read_only(by_tap), read_only(flat_parameter(start)), target, *tables
+        )
+
+
+def _input(array: FloatArray) -> FloatArray:
+    return read_only(flat_input(array))
 
 
 @parallel

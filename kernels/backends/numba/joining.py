@@ -123,7 +123,7 @@ def _numbers(reads: tuple[Read, ...], together: int) -> FloatArray:
             numbers[0], numbers[1], numbers[2] = 0, 1, 0
         else:
             numbers[0], numbers[1], numbers[2] = read.mean, read.scale, read.shift
-    return flat_input(table.reshape(-1))
+    return table.reshape(-1)
 
 
 def _masked_sums(

@@ -36,22 +36,21 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def flat_input(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an input as a read-only vector in the order (N, ..., C), copied only if it must be.
+    """Return an input as a vector in the order (N, ..., C), copied only if it must be."""
+    if _in_planes(array):
+        return _turned(array)
+    flat = _channels_last(array).reshape(-1)
+    return flat if flat.flags.c_contiguous else flat.copy()
 
-    All inputs then have one Numba type. Read-only, strided and writeable arrays would each make
-    Numba compile every driver anew.
-    """
-    # either a copy or a view of its own
-    flat = _turned(array) if _in_planes(array) else _channels_last(array).reshape(-1)
-    if not flat.flags.c_contiguous:
-        flat = flat.copy()
-    flat.setflags(write=False)
-    return flat
+
+def flat_parameter(array: NDArray[Any]) -> NDArray[Any]:
+    """Return an array as a vector in the order of its axes, copied only if it must be."""
+    return np.ascontiguousarray(array).reshape(-1)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return an array as a read-only vector in the order of its axes."""
-    view = np.ascontiguousarray(array).reshape(-1).view()
+    """Return a view of an array: Numba would compile a driver anew for those that are not."""
+    view = array.view()
     view.flags.writeable = False
     return view
 
@@ -95,9 +94,8 @@ def _in_planes(array: NDArray[Any]) -> bool:
 
 def _turned(array: NDArray[Any]) -> NDArray[Any]:
     N, C, *space = array.shape
-    source, flat = array.reshape(-1), np.empty(array.size, array.dtype)
-    source.setflags(write=False)
-    turn(source, flat, N, C, math.prod(space))
+    flat = np.empty(array.size, array.dtype)
+    turn(array.reshape(-1), flat, N, C, math.prod(space))
     return flat
 
 

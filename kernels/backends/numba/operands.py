@@ -76,7 +76,7 @@ def norm_of(read: Read) -> FloatArray | None:
     """Return a read's numbers for each channel one after the other, None if it has none."""
     if read.mean is None or read.scale is None or read.shift is None:
         return None
-    return flat_input(np.concatenate((read.mean, read.scale, read.shift)))
+    return np.concatenate((read.mean, read.scale, read.shift))
 
 
 def loaded_pull(pull: Pull) -> Loaded:
@@ -84,7 +84,7 @@ def loaded_pull(pull: Pull) -> Loaded:
     coefficients = None
     if pull.x is not None:
         parts: Any = (pull.mean, pull.a, pull.b, pull.c)
-        coefficients = flat_input(np.concatenate(parts))
+        coefficients = np.concatenate(parts)
     return Loaded(
         pulled=None if pull.x is None else flat_input(pull.x),
         pull=coefficients,

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import empty
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     broadcast,
     lanes,
@@ -38,7 +38,7 @@ def peak_gflops(threads: int) -> float:
     """Return 10⁹ float32 operations a second on so many threads, a multiply-add being two."""
     data = empty((threads * _PER_THREAD,), FLOAT)
     data[...] = 0.5
-    seconds = fastest(lambda: _multiply_adds_everywhere(data, LINKS, threads))
+    seconds = fastest(lambda: run([Phase(MULTIPLY_ADDS, threads, threads)], (LINKS,), data))
     width = REGISTER_BYTES // FLOAT.itemsize
     return 2 * threads * CHAINS * LINKS * width / seconds / 1e9
 
@@ -54,10 +54,8 @@ def fastest(function: Callable[[], Any]) -> float:
     return min(times)
 
 
-@parallel
-def _multiply_adds_everywhere(data, links, threads):
-    for part in numba.prange(threads):
-        _multiply_adds(data, part * _PER_THREAD, links)
+def _multiply_adds_of_thread(work, call, part):
+    _multiply_adds(work, part * _PER_THREAD, call[0])
 
 
 @serial
@@ -72,3 +70,6 @@ def _multiply_adds(data, start, links):
             sums = replaced(sums, i, multiply_add(sums[i], factor, addend))
     for i in range(CHAINS):
         store(data, start + i * width, sums[i])
+
+
+MULTIPLY_ADDS = Task(_multiply_adds_of_thread)

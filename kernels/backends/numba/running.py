@@ -31,7 +31,7 @@ from kernels.backends.numba.calls import (
     WEIGHTS,
 )
 from kernels.backends.numba.gathering import GATHER
-from kernels.backends.numba.memory import read_only
+from kernels.backends.numba.memory import flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded
 from kernels.backends.numba.packing import PACK, UNPACK
 from kernels.backends.numba.plan import Plan, lanes_of
@@ -55,13 +55,13 @@ class Weights(NamedTuple):
 def by_output(weight: FloatArray) -> Weights:
     """Return weights for gathering outputs."""
     _, Cg, KH, KW = weight.shape
-    return Weights(read_only(weight), KH * KW, Cg * KH * KW)
+    return Weights(flat_parameter(weight), KH * KW, Cg * KH * KW)
 
 
 def by_input(weight: FloatArray) -> Weights:
     """Return weights for gathering gradients of inputs."""
     _, Cg, KH, KW = weight.shape
-    return Weights(read_only(weight), Cg * KH * KW, KH * KW)
+    return Weights(flat_parameter(weight), Cg * KH * KW, KH * KW)
 
 
 def _most(team: int) -> int:

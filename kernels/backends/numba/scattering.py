@@ -7,13 +7,15 @@ vector by vector. If an index lies elsewhere, the image is done again element by
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.backends.numba.blocks import clear
-from kernels.backends.numba.jit import keep_to, parallel, restore, serial
+from kernels.backends.numba.calls import integers32_at
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
+    at_address,
     either,
     equal,
     everywhere,
@@ -32,6 +34,8 @@ SMALL = 32768
 MOST_TAPS = 16
 """Largest window that is tried: each tap costs a comparison."""
 
+N_, C_, H_, W_, POOLED_H, POOLED_W, TASKS, PLACES, GRAD, OUT = range(10)
+
 
 def scatter_images(
     grad: FloatArray,
@@ -43,20 +47,20 @@ def scatter_images(
     """Write zeros, and add each of flat ``grad`` at its place in its plane."""
     N, C, H, W = shape
     tasks = N if out.size > SMALL else min(N, 1)
-    _scatter(grad, places, out, N, C, H, W, pooled_shape[2], pooled_shape[3], tasks)
+    entries = (N, C, H, W, *pooled_shape[2:], tasks, places, grad, out)
+    run([Phase(SCATTER, tasks, tasks)], entries, out)
 
 
-@parallel
-def _scatter(grad, places, out, N, C, H, W, OH, OW, tasks):
-    team = keep_to(tasks)
-    for task in numba.prange(tasks):
-        for n in range(task * N // tasks, (task + 1) * N // tasks):
-            done = C % lanes(out) == 0 and OH > 0 and OW > 0
-            if done:
-                done = _windows_side_by_side(grad, places, out, n, C, H, W, OH, OW)
-            if not done:
-                _one_by_one(grad, places, out, n * H * W * C, n * OH * OW * C, C, H * W, OH * OW)
-    restore(team)
+def _scatter(work, call, task):
+    N, C, H, W, OH, OW = call[N_], call[C_], call[H_], call[W_], call[POOLED_H], call[POOLED_W]
+    grad, out = at_address(work, call[GRAD]), at_address(work, call[OUT])
+    places, tasks = integers32_at(call[PLACES], 0), call[TASKS]
+    for n in range(task * N // tasks, (task + 1) * N // tasks):
+        done = C % lanes(out) == 0 and OH > 0 and OW > 0
+        if done:
+            done = _windows_side_by_side(grad, places, out, n, C, H, W, OH, OW)
+        if not done:
+            _one_by_one(grad, places, out, n * H * W * C, n * OH * OW * C, C, H * W, OH * OW)
 
 
 @serial
@@ -97,3 +101,6 @@ def _one_by_one(grad, places, out, image, pooled, C, plane, windows):
                 cleared = place + 1
             out[image + place * C + c] += grad[source + c]
     clear(out, image + cleared * C, (plane - cleared) * C)
+
+
+SCATTER = Task(_scatter)

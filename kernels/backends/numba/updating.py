@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.memory import read_only
+from kernels.backends.numba.memory import flat_parameter
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
@@ -29,7 +29,7 @@ def add_scaled(target: FloatArray, source: FloatArray, factor: float) -> None:
     """Add the multiple; multiplied and added in two roundings, as NumPy does."""
     blocks = -(-target.size // BLOCK_ELEMENTS)
     factors = np.array([factor], target.dtype)
-    entries = target.reshape(-1), read_only(source), factors, target.size
+    entries = target.reshape(-1), flat_parameter(source), factors, target.size
     run([Phase(ADD_SCALED, blocks, blocks)], entries, factors)
 
 
