@@ -157,39 +157,33 @@ class AvgPoolCase:
 
 
 @dataclass(frozen=True)
-class BatchNormCase:
-    """A batch-norm over x of that shape, (N, C) or (N, C, H, W)."""
+class _SameShapeCase:
+    """An operation whose result has the shape of its x."""
 
     id: str
     x_shape: Shape
-
-    passes = (FORWARD, BACKWARD, INFERENCE)
 
     def flops(self, name: str) -> int:
         """Not counted: memory sets the pace."""
         return 0
 
     def bytes(self, name: str) -> int:
-        """Read x, write y; backward reads grad_y too."""
+        """Read x, write y; backward reads grad_y and x, or y."""
         return _float_bytes(*[self.x_shape] * (3 if name == BACKWARD else 2))
 
 
 @dataclass(frozen=True)
-class ReluCase:
+class BatchNormCase(_SameShapeCase):
+    """A batch-norm over x of that shape, (N, C) or (N, C, H, W)."""
+
+    passes = (FORWARD, BACKWARD, INFERENCE)
+
+
+@dataclass(frozen=True)
+class ReluCase(_SameShapeCase):
     """A ReLU over x of that shape."""
 
-    id: str
-    x_shape: Shape
-
     passes = (FORWARD, BACKWARD)
-
-    def flops(self, name: str) -> int:
-        """Not counted: memory sets the pace."""
-        return 0
-
-    def bytes(self, name: str) -> int:
-        """Read x, write y; backward reads grad_y and y."""
-        return _float_bytes(*[self.x_shape] * (3 if name == BACKWARD else 2))
 
 
 @dataclass(frozen=True)

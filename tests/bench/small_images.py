@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
 from cnn.settings import Settings
+from tests import banded
 
 
 def settings(folder: Path) -> Settings:
     """Write 96 images to train on and 32 to test on; return a recipe for them."""
-    rng = np.random.default_rng(0)
-    y = np.arange(128) % 4
-    x = rng.integers(0, 150, (128, 12, 12), np.uint8)
-    for image, label in zip(x, y, strict=True):
-        image[3 * label : 3 * label + 3] += 100
     file = folder / "images.npz"
-    np.savez(file, x_train=x[:96], y_train=y[:96], x_test=x[96:], y_test=y[96:])
+    banded.write(file, train=96, test=32, pixels=12)
     return Settings(
         backend="numpy",
         dataset=str(file),

@@ -1,6 +1,8 @@
-"""Small networks and data that every backend, naive too, trains on in a moment."""
+"""Small networks, data and trainers that every backend, naive too, trains on in a moment."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -36,3 +38,7 @@ def stripes(images: int, seed: int = 0) -> Split:
     for image, label in zip(x, y, strict=True):
         image[0, (0, 2, slice(None))[label], (slice(None), slice(None), 1)[label]] += 0.8
     return Split(x, y)
+
+
+def trainer(model: cnn.Sequential | None = None, **arguments: Any) -> cnn.Trainer:
+    return cnn.Trainer(small_net() if model is None else model, backend="numpy", **arguments)

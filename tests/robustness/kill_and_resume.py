@@ -25,10 +25,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cnn import storage
 from cnn.checkpoint import CheckpointError
+from tests import banded
 
 ROOT = Path(__file__).parents[2]
 PARTS = 10
@@ -95,18 +94,6 @@ def training_done(checkpoint: Path) -> float:
     return float(((position["epoch"] - 1) * BATCHES + position["batch"]) / (EPOCHS * BATCHES))
 
 
-def make_images(folder: Path) -> None:
-    """Write a data set of 400 images of 8×8 pixels in four classes."""
-    rng = np.random.default_rng(0)
-    y = np.arange(400) % 4
-    x = rng.integers(0, 120, (400, 8, 8), np.uint8)
-    for image, label in zip(x, y, strict=True):
-        image[2 * label : 2 * label + 2] += 100
-    np.savez(
-        folder / "images.npz", x_train=x[:320], y_train=y[:320], x_test=x[320:], y_test=y[320:]
-    )
-
-
 def start(folder: Path, out: str, backend: str) -> subprocess.Popen[bytes]:
     """Start a training, or resume it."""
     command = [sys.executable, "-m", "cnn", *OPTIONS, "--backend", backend, "--out", out]
@@ -162,7 +149,7 @@ def kill_and_resume(kills: int, seed: int, backend: str, folder: Path) -> Iterat
 
     The tally is one object, which goes on counting.
     """
-    make_images(folder)
+    banded.write(folder / "images.npz", train=320, test=80, pixels=8)
     started = time.monotonic()
     wait_for(start(folder, "whole", backend))
     whole = time.monotonic() - started

@@ -1,0 +1,92 @@
+"""What happens to a fused model between and within its steps is noticed, as it is unfused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnn
+import kernels
+from tests.cnn.fusing import Calling, trainers
+from tests.cnn.networks import Square, batch
+from tests.cnn.runs import same_arrays
+from tests.cnn.toys import small_net, stripes
+
+
+def _other_window(model: cnn.Sequential) -> None:
+    model.layers[0].dilation = model.layers[0].padding = 2  # type: ignore[attr-defined]
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "inserted layer": lambda m: m.layers.insert(3, cnn.Dropout(0.5, rng=1)),
+    "replaced layer": lambda m: m.layers.__setitem__(2, Square()),
+    "window": _other_window,
+    "weights in place": lambda m: m.layers[0].weight.data.__imul__(3.0),
+    "new array": lambda m: setattr(m.layers[0].weight, "data", m.layers[0].weight.data * 0.5),
+    "setting": lambda m: setattr(m.layers[1], "eps", 0.5),
+    "running statistics": lambda m: m.layers[1].running_var.__imul__(4.0),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_changes_of_the_model_are_noticed(change: Callable[[cnn.Sequential], Any]) -> None:
+    fused, unfused, image = trainers("mnist_cnn", "numpy")
+    data = batch(image)
+    before = unfused.evaluate(data)["loss"]
+    for trainer in (fused, unfused):
+        trainer.evaluate(data)
+        trainer.step(*data)
+        change(trainer.model)
+    wanted = unfused.evaluate(data)
+    assert wanted["loss"] != before
+    assert fused.evaluate(data) == pytest.approx(wanted, abs=1e-9)
+    assert fused.step(*data) == pytest.approx(unfused.step(*data), abs=1e-9)
+
+
+def test_weights_of_another_shape_or_dtype_are_refused() -> None:
+    for array in (np.ones((16, 1, 3, 3), "float32"), np.ones((15, 1, 3, 3))):
+        fused, _, image = trainers("mnist_cnn", "numpy")
+        fused.step(*batch(image))
+        before = fused.model.state_dict()
+        fused.model.layers[0].weight.data = array  # type: ignore[attr-defined]
+        with pytest.raises((kernels.ShapeError, TypeError), match=r"must (have|be of)"):
+            fused.step(*batch(image))
+        assert np.array_equal(before["1.running_mean"], fused.model.state_dict()["1.running_mean"])
+
+
+def test_a_layer_that_comes_twice_is_an_error_as_ever() -> None:
+    conv = cnn.Conv2d(2, 2, 3, padding=1, dtype="float64")
+    model = cnn.Sequential(conv, conv, cnn.Flatten(), cnn.Linear(128, 3, dtype="float64"))
+    with pytest.raises(RuntimeError, match="each one serves one backward"):
+        cnn.Trainer(model, backend="numpy", fuse=True).step(*batch((2, 8, 8)))
+
+
+def test_one_value_per_channel_is_refused_as_ever() -> None:
+    model = cnn.Sequential(
+        cnn.Conv2d(1, 2, 4, dtype="float64"),
+        cnn.BatchNorm2d(2, dtype="float64"),
+        cnn.Flatten(),
+        cnn.Linear(2, 3, dtype="float64"),
+    )
+    x, y = stripes(1)
+    for fuse in (True, False):
+        with pytest.raises(
+            kernels.ShapeError, match=r"2 or more values per channel .* \(1, 2, 1, 1\)"
+        ):
+            cnn.Trainer(model, backend="numpy", fuse=fuse).step(x, y)
+
+
+def test_a_step_inside_a_step_is_refused_and_leaves_no_trace() -> None:
+    inner = Calling()
+    model = cnn.Sequential(*small_net().layers, inner)
+    trainer = cnn.Trainer(model, backend="numpy", fuse=True)
+    inner.call = lambda: trainer.step(*stripes(3))
+    before = model.state_dict()
+    with pytest.raises(RuntimeError, match="the model is computing another batch"):
+        trainer.step(*stripes(4))
+    assert same_arrays(before, model.state_dict())
+    inner.call = lambda: None
+    assert trainer.step(*stripes(4)) > 0
