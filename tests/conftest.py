@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
 
 import kernels
+
+os.environ.setdefault("CNN_KERNELS_COMPILE_AHEAD", "0")  # processes here are many already
 
 BACKENDS = kernels.available_backends()
 

@@ -16,12 +16,15 @@ SECONDS = 180
 """Longer than any of this takes on a slow machine with nothing compiled."""
 
 
-def start(code: str, *, cwd: Path = ROOT, **environment: str) -> subprocess.Popen[str]:
+def start(
+    code: str, *, cwd: Path = ROOT, stdin: int | None = None, **environment: str
+) -> subprocess.Popen[str]:
     """Start ``python -c code``, by default in a folder where our packages can be imported."""
     return subprocess.Popen(
         [sys.executable, "-X", "faulthandler", "-c", code],
         cwd=cwd,
         env=os.environ | environment,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

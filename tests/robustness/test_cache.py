@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,8 +14,9 @@ import numba
 import numpy as np
 import pytest
 
-from kernels.backends.numba import cache, jit
-from tests.robustness.processes import ROOT, run, run_all
+import kernels
+from kernels.backends.numba import ahead, cache, jit
+from tests.robustness.processes import ROOT, run, run_all, start
 
 X = np.linspace(-1, 1, 1000)
 
@@ -133,7 +135,7 @@ def test_code_in_a_read_only_folder_is_used(tmp_path):
     """As in a container's image. Root may write there all the same, and must have no cause to."""
     run(RELU, NUMBA_CACHE_DIR=str(tmp_path))
     before = {file: file.stat().st_mtime_ns for file in compiled_files(tmp_path)}
-    assert len(before) == 1
+    assert len(before) == 2  # of the task, and of the loop that runs tasks
     folders = {file.parent for file in before} | {tmp_path}
     for path in folders:
         path.chmod(0o555)
@@ -184,7 +186,7 @@ print("right")
     codes = [code.replace("DTYPES", order) for order in orders]
     assert run_all(codes, NUMBA_CACHE_DIR=str(tmp_path)) == ["right\n"] * 2
     files = compiled_files(tmp_path)
-    assert len(files) == 6
+    assert len(files) == 7  # three tasks in two dtypes, and the loop that runs tasks
     assert {file.suffix for file in tmp_path.rglob("*") if file.is_file()} == {cache.SUFFIX}
     before = {file: file.stat().st_mtime_ns for file in files}
     assert run(codes[0], NUMBA_CACHE_DIR=str(tmp_path))[0] == "right\n"
@@ -219,3 +221,48 @@ def test_compilation_is_announced_once(folder, caplog):
         doubled(X)
         doubled(X.astype("float32"))
     assert caplog.text.count("compiling the numba backend") == 1
+
+
+WAITS = """
+import sys
+{relu}
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+def _waiting(folder: Path, wanted: str) -> subprocess.Popen[str]:
+    """Start a process that computes a ReLU and then waits; return it when it does."""
+    settings = {"NUMBA_CACHE_DIR": str(folder), ahead.VARIABLE: wanted}
+    process = start(WAITS.format(relu=RELU), stdin=subprocess.PIPE, **settings)
+    assert process.stdout is not None
+    assert process.stdout.readline() == RELU_GIVES
+    return process
+
+
+def _others(folder: Path) -> list[Path]:
+    return [file for file in compiled_files(folder) if "dense" in file.name]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(kernels.threads.largest() == 1, reason="needs a second CPU")
+def test_a_second_process_compiles_ahead_as_long_as_the_first_one_runs(tmp_path):
+    process = _waiting(tmp_path, "1")
+    limit = time.monotonic() + 120
+    while not _others(tmp_path) and time.monotonic() < limit:
+        time.sleep(0.2)
+    process.communicate()
+    assert _others(tmp_path)
+    time.sleep(1)
+    found = compiled_files(tmp_path)
+    time.sleep(5)
+    assert compiled_files(tmp_path) == found
+
+
+@pytest.mark.slow
+def test_compiling_ahead_can_be_switched_off(tmp_path):
+    process = _waiting(tmp_path, "0")
+    time.sleep(8)
+    process.communicate()
+    assert compiled_files(tmp_path)
+    assert _others(tmp_path) == []

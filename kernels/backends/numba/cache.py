@@ -94,6 +94,14 @@ def kept_code() -> list[Path]:
     return sorted(cache_folder().glob(f"*{SUFFIX}"))
 
 
+def can_keep() -> bool:
+    """Tell whether the folder, or one that it would be made in, can be written."""
+    folder = cache_folder()
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
 def _read(path: Path) -> bytes | None:
     """Return what :func:`_write` was given, None if the file is not there whole."""
     try:

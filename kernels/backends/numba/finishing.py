@@ -1,13 +1,29 @@
 """What happens to a task's target pixels while they are in cache: sums, skip gradients, masks.
 
 Sums are taken in blocks of pixels short enough for float32 and added up in float64, one slot per
-task; Python merges the slots in their order.
+task; they are merged in the order of the tasks.
 """
 
 from __future__ import annotations
 
-from kernels.backends.numba.calls import ADDED, ADDS, MASK, MASK_RELU, MASKED, MASKS
-from kernels.backends.numba.jit import alone, serial
+from kernels.backends.numba.calls import (
+    ADDED,
+    ADDS,
+    MASK,
+    MASK_RELU,
+    MASKED,
+    MASKS,
+    MERGED,
+    SHAPES,
+    SLOT_PIXELS,
+    SLOTS,
+    SLOTTED,
+    doubles_at,
+    integers_at,
+    shape_at,
+)
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     add,
     at_address,
@@ -109,22 +125,28 @@ def _add_to(slots, at, vector, valid, work, inner):
         slots[at + i] += work[inner + i]
 
 
-@alone
-def merge_moments(slots, counts, mean, var):
+def _merge_moments(work, call, _):
     """Merge the tasks' moments, [task][shift, Σ (y - shift), Σ (y - shift)²][channel].
 
     The pairwise rule of Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for
-    computing sample variances" (1979), for all tasks at once.
+    computing sample variances" (1979), for all tasks at once. The result is mean, then variance.
     """
-    C, total = len(mean), counts.sum()
+    slots, merged = doubles_at(call[SLOTS], 0), doubles_at(call[MERGED], 0)
+    pixels, tasks = integers_at(call[SLOT_PIXELS], 0), call[SLOTTED]
+    C, total = shape_at(call[SHAPES], 0).target_channels, 0
+    for task in range(tasks):
+        total += pixels[task]
     for c in range(C):
-        mean[c], var[c] = 0.0, 0.0
-        for task in range(len(counts)):
+        mean, var = 0.0, 0.0
+        for task in range(tasks):
             at = task * 3 * C + c
-            mean[c] += counts[task] / total * (slots[at] + slots[at + C] / counts[task])
-        for task in range(len(counts)):
+            mean += pixels[task] / total * (slots[at] + slots[at + C] / pixels[task])
+        for task in range(tasks):
             at = task * 3 * C + c
-            deviation, count = slots[at + C], counts[task]
-            apart = slots[at] + deviation / count - mean[c]
-            var[c] += slots[at + 2 * C] - deviation * deviation / count + count * apart * apart
-        var[c] /= total
+            deviation, count = slots[at + C], pixels[task]
+            apart = slots[at] + deviation / count - mean
+            var += slots[at + 2 * C] - deviation * deviation / count + count * apart * apart
+        merged[c], merged[C + c] = mean, var / total
+
+
+MERGE_MOMENTS = Task(_merge_moments)

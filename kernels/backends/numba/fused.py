@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.backends.composition import Composition
 from kernels.backends.contract import FloatArray
@@ -15,7 +14,6 @@ from kernels.backends.numba import (
     normalization,
     pooling,
 )
-from kernels.backends.numba.finishing import merge_moments
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
@@ -24,7 +22,7 @@ from kernels.backends.numba.operands import (
     loaded_read,
     norm_of,
 )
-from kernels.backends.numba.plan import Plan, backward_plan, forward_plan, lanes_of
+from kernels.backends.numba.plan import backward_plan, forward_plan, lanes_of
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.updating import add_scaled
 from kernels.geometry import ConvGeometry
@@ -49,7 +47,8 @@ def conv_forward(
     if depthwise.fits(geometry):
         return _apart.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
     plan = forward_plan(geometry, lanes_of(read.x.dtype))
-    slots = np.zeros((plan.slots, 3, geometry.out_channels)) if stats else None
+    O = geometry.out_channels
+    moments, slots = (np.empty((2, O)), np.zeros((plan.slots, 3, O))) if stats else (None, None)
     with FlatOutput(out) as y:
         run_gather(
             plan,
@@ -59,9 +58,9 @@ def conv_forward(
             bias,
             y,
             loaded=loaded_read(read),
-            finished=Finished(moments=stats, slots=slots),
+            finished=Finished(moments=moments, slots=slots),
         )
-    return None if slots is None else _merged(slots, plan)
+    return None if moments is None else Moments(*moments)
 
 
 def conv_backward(
@@ -111,11 +110,3 @@ def conv_backward(
         return None
     sums = slots.sum(axis=0)
     return Sums(sums[0], sums[1])
-
-
-def _merged(slots: NDArray[np.float64], plan: Plan) -> Moments:
-    """Merge the tasks' moments, (tasks, 3, C)."""
-    C = slots.shape[2]
-    moments = Moments(np.empty(C), np.empty(C))
-    merge_moments(slots.reshape(-1), plan.slot_pixels, *moments)
-    return moments

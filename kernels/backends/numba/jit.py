@@ -1,8 +1,8 @@
 """How the backend's functions are compiled, and where the machine code is kept.
 
 Decorators: ``serial`` for bodies that other jitted functions call, ``parallel`` for the thin
-``prange`` drivers that Python calls, ``alone`` for small functions that Python calls; the code of
-the last two is kept on disk (``cache.py``).
+``prange`` drivers that Python calls, whose code is kept on disk (``cache.py``). Most operations
+have none of their own: see ``tasks``.
 """
 
 from __future__ import annotations
@@ -87,11 +87,6 @@ def parallel(function: Callable[..., None]) -> Callable[..., None]:
 def prange_driver(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function that has ``prange`` loops, and can do without them."""
     return _cached("parallel", function, parallel=PRANGE_ONLY)
-
-
-def alone(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a function that Python calls and that has no work for several threads."""
-    return _cached("alone", function)
 
 
 def _cached(variant: str, function: Callable[..., None], **flags: Any) -> Callable[..., None]:

@@ -41,20 +41,23 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """What happens to results; see ``finishing``. Arrays are flat."""
+    """What happens to results; see ``finishing``. Arrays are flat, but for the sums.
+
+    ``slots`` is (tasks, 3, C); ``moments``, (2, C), is given mean and variance.
+    """
 
     added: FloatArray | None = None
     masked: FloatArray | None = None
     mask: FloatArray | None = None
     mask_relu: bool = False
-    moments: bool = False
+    moments: NDArray[np.float64] | None = None
     slots: NDArray[np.float64] | None = None
 
     def entries(self, target: FloatArray) -> tuple[Any, ...]:
         """Return a table's entries from TARGET to MOMENTS."""
         return (
             *(target, *_counted(self.added), self.masked, *_counted(self.mask)),
-            *(self.mask_relu, self.moments),
+            *(self.mask_relu, self.moments is not None),
         )
 
 

@@ -15,11 +15,13 @@ from kernels.backends.numba.calls import (
     FILTERS_SIZE,
     GRAD_FILTERS,
     LOAD,
+    MERGED,
     MOMENTS,
     PHASES,
     POINTS,
     SEGMENTS,
     SHAPES,
+    SLOT_PIXELS,
     SLOTS,
     SLOTTED,
     START,
@@ -30,6 +32,7 @@ from kernels.backends.numba.calls import (
     UNPACKING,
     WEIGHTS,
 )
+from kernels.backends.numba.finishing import MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.memory import flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded
@@ -86,16 +89,19 @@ def run_gather(
         start[: plan.target_channels] = bias
     team = team_for(geometry.multiply_adds)
     plain, points = plan.plain_size, plan.points_size
-    phases = (
+    phases = [
         Phase(PACK, plan.groups * plan.panels, team_for((plain + points) * PACKING_WORK)),
         Phase(GATHER, plan.tasks, team),
-    )
+    ]
+    if finished.moments is not None:
+        phases.append(Phase(MERGE_MOMENTS, 1, 1))
     with borrowed(plain + points + plan.work * _most(team), source.dtype) as memory:
         packed, transformed = memory[:plain], memory[plain : plain + points]
         table: list[Any] = [None] * ENTRIES
         table[:LOAD] = loaded.entries(source)
         table[SHAPES : SEGMENTS + 1] = plan.entries
-        table[SLOTS] = finished.slots
+        table[SLOTS : SLOTTED + 1] = finished.slots, plan.slots
+        table[SLOT_PIXELS : MERGED + 1] = plan.slot_pixels, finished.moments
         table[WEIGHTS], table[START] = transformed if points else packed, start
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))

@@ -20,6 +20,7 @@ from numba.core.ccallback import CFunc
 from numba.core.typing.templates import AbstractTemplate, infer_global
 from numba.extending import lower_builtin
 
+from kernels.backends.numba import ahead
 from kernels.backends.numba.cache import CheckedCache
 from kernels.backends.numba.jit import FLAGS
 
@@ -67,6 +68,7 @@ class Standalone:
         return int(self._compiled[dtype].address)
 
     def _compile(self, dtype: np.dtype[Any]) -> None:
+        ahead.start(dtype)
         if self._needs:
             self._needs(dtype)
         element = numba.from_dtype(dtype)
