@@ -1,4 +1,4 @@
-"""The fused operations as functions of arrays, and how their cases are drawn.
+"""How the cases of fused operations are drawn.
 
 Whether ReLU lets a value through, and which of a window's values is the largest, must not depend on
 how a backend rounds. So where either matters, what is read is drawn from a lattice coarse enough
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from kernels import fused
 from kernels.backends.contract import FloatArray
 from kernels.crosscheck import fused_limits
+from kernels.crosscheck.cases import Case
 from kernels.crosscheck.drawing import (
     TILED_ONE_IN,
     Draw,
@@ -24,11 +24,15 @@ from kernels.crosscheck.drawing import (
     tiled_sizes,
     tiled_window,
 )
+from kernels.crosscheck.fused_calls import (
+    add_scaled,
+    conv_backward,
+    conv_forward,
+    join_backward,
+    join_forward,
+)
 from kernels.crosscheck.limits import Limit, naive
-from kernels.crosscheck.operations import Case
-from kernels.dispatch import resolve
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
-from kernels.lazy import Pull, Read
 
 Arrays = tuple[Any, ...]
 
@@ -37,81 +41,6 @@ FAR = 2.0**20
 
 VALUE_TERMS = 8
 """Roundings in what is read or pulled, counted as terms of the sums that it goes into."""
-
-
-def conv_forward(
-    *arrays: Any, relu: bool, stats: bool, geometry: ConvGeometry, backend: str
-) -> tuple[Any, ...]:
-    """Return y and, with ``stats``, its mean and variance."""
-    *read, weight, bias = arrays
-    y = resolve(backend).empty(geometry.y_shape, weight.dtype)
-    moments = fused.conv_forward(
-        Read(*read)._replace(relu=relu), weight, bias, geometry, stats=stats, out=y, backend=backend
-    )
-    return (y, *moments) if moments is not None else (y,)
-
-
-def conv_backward(
-    *arrays: Any,
-    relu: bool,
-    wanted: tuple[bool, bool],
-    geometry: ConvGeometry,
-    pool: PoolGeometry | None,
-    backend: str,
-) -> tuple[Any, ...]:
-    """Return the gradients of x, weight and bias, and the sums; None for what is not wanted."""
-    pull, read, (weight, add) = arrays[:7], arrays[7:11], arrays[11:]
-    grad_x = resolve(backend).empty(geometry.x_shape, weight.dtype) if wanted[0] else None
-    grad_weight = np.empty_like(weight, order="C")
-    grad_bias = np.empty(geometry.out_channels, weight.dtype) if wanted[1] else None
-    sums = fused.conv_backward(
-        Pull(*pull)._replace(pool=pool),
-        Read(*read)._replace(relu=relu),
-        weight,
-        geometry,
-        add=add,
-        grad_x=grad_x,
-        grad_weight=grad_weight,
-        grad_bias=grad_bias,
-        backend=backend,
-    )
-    return (grad_x, grad_weight, grad_bias, *(sums or (None, None)))
-
-
-def join_forward(
-    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
-) -> tuple[Any, ...]:
-    """Return y and, with a pool, the positions."""
-    chosen = resolve(backend)
-    x = arrays[0]
-    y = chosen.empty(x.shape if pool is None else pool.y_shape, x.dtype)
-    position = None if pool is None else chosen.empty(pool.y_shape, np.dtype(np.uint8))
-    fused.join_forward(_reads(arrays), relu, pool, out=y, position=position, backend=backend)
-    return y, position
-
-
-def join_backward(
-    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
-) -> tuple[Any, ...]:
-    """Return the gradient in front of ReLU, if it is stored, and the sums of each read."""
-    grad_y, position, y, *read_arrays = arrays
-    x = read_arrays[0]
-    out = resolve(backend).empty(x.shape, x.dtype) if relu and pool is None else None
-    sums = fused.join_backward(
-        grad_y, position, y, _reads(read_arrays), relu, pool, out=out, backend=backend
-    )
-    return (out, *(part for each in sums for part in each or (None, None)))
-
-
-def _reads(arrays: Any) -> tuple[Read, ...]:
-    return tuple(Read(*arrays[i : i + 4]) for i in range(0, len(arrays), 4))
-
-
-def add_scaled(target: FloatArray, source: FloatArray, *, factor: float, backend: str) -> Arrays:
-    """Return the sum."""
-    result = np.array(target, order="C")
-    fused.add_scaled(result, source, factor, backend=backend)
-    return (result,)
 
 
 def draw_conv_forward(draw: Draw) -> Case:

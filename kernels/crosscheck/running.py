@@ -15,10 +15,11 @@ import numpy as np
 import kernels
 from kernels import dispatch, tolerance
 from kernels.backends import contract
+from kernels.crosscheck.cases import Case
 from kernels.crosscheck.drawing import Draw
 from kernels.crosscheck.fused import FUSED_OPERATIONS
 from kernels.crosscheck.limits import Limit
-from kernels.crosscheck.operations import OPERATIONS, Case
+from kernels.crosscheck.operations import OPERATIONS
 from kernels.ops import checks
 
 DEFAULT_CASES = 200

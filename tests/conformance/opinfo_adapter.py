@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from kernels.crosscheck.operations import Case, case
+from kernels.crosscheck.cases import Case, case
 from tests.conformance.torch_values import array, gradients, leaf, rounded
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from kernels.crosscheck.operations import Case
+from kernels.crosscheck.cases import Case
 from tests.conformance.torch_values import gradients, leaf, rounded
 
 F = torch.nn.functional

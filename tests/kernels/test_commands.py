@@ -35,6 +35,7 @@ def section(sections: dict[str, list[str]], beginning: str) -> str:
     return "\n".join(found)
 
 
+@pytest.mark.compiled
 def test_doctor_shows_the_machine_and_the_set_up(capsys):
     sections = examined(capsys)
     assert f"numba {numba.__version__}" in section(sections, "versions")
@@ -48,6 +49,7 @@ def test_doctor_shows_the_machine_and_the_set_up(capsys):
     assert all(int(gflops) > 0 for _, gflops in peaks)
 
 
+@pytest.mark.compiled
 def test_doctor_lists_what_is_compiled(tmp_path):
     """In an empty cache that is what doctor itself needed, to measure the peak."""
     code = "from kernels.command import main; main(['doctor'])"
