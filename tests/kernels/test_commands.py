@@ -56,8 +56,9 @@ def test_doctor_lists_what_is_compiled(tmp_path):
     out, _ = run(code, NUMBA_CACHE_DIR=str(tmp_path))
     (folder,) = tmp_path.iterdir()
     assert str(folder) in out
-    assert "1 files" in out
-    assert "1 × peak._multiply_adds_everywhere-parallel" in out
+    assert "2 files" in out
+    assert "1 × peak._multiply_adds_of_thread-float32" in out
+    assert "1 × tasks._run_tables-parallel" in out
 
 
 def test_doctor_explains_a_convolution(capsys):
