@@ -12,8 +12,8 @@ from kernels.backends.numba.calls import (
     LOAD,
     NORM,
     NORMED,
+    PARTIALS,
     PARTS,
-    PHASES,
     POOLED,
     POOLS,
     PULL,
@@ -24,19 +24,17 @@ from kernels.backends.numba.calls import (
     SHAPES,
     SLOTS,
     SLOTTED,
-    SUMS,
     TAKEN,
     X,
     doubles_at,
     integers_at,
     new_call,
-    phase_at,
     shape_at,
 )
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import parallel, serial
 from kernels.backends.numba.loading import load_band
-from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel, prepare
+from kernels.backends.numba.micro_kernel import SUMS, ZEROS, multiply_panel, prepare
 from kernels.backends.numba.standalone import Standalone
 from kernels.backends.numba.vector import address, at_address, lanes, pointer
 from kernels.backends.numba.winograd import accumulate_winograd, transform_sources
@@ -45,7 +43,7 @@ from kernels.backends.numba.winograd import accumulate_winograd, transform_sourc
 @parallel
 def accumulate(
     source, norm, relu, grad, pulled, pull, taken, pool, partials, parts, slots, work,
-    shape, phases, segments,
+    shape, segments,
 ):  # fmt: skip
     """Write ``parts`` partial sums of the weight gradient, each of a part of the tasks.
 
@@ -64,7 +62,7 @@ def accumulate(
         Target channels for each part: is added the sum of the gradient over pixels; or empty.
     work : array
         Working memory for each thread.
-    shape, phases, segments
+    shape, segments
         Of a WeightPlan.
     """
     call = new_call()
@@ -75,10 +73,9 @@ def accumulate(
     call[LOAD + TAKEN], call[LOAD + POOLED] = address(taken), address(pool)
     call[LOAD + POOLS], call[LOAD + NORMED], call[LOAD + RELU] = len(pool), 0, 0
     call[LOAD + NORM] = address(norm)
-    call[SUMS], call[PARTS] = address(partials), parts
+    call[PARTIALS], call[PARTS] = address(partials), parts
     call[SLOTS], call[SLOTTED] = address(slots), len(slots)
-    call[SHAPES], call[PHASES] = address(shape), address(phases)
-    call[SEGMENTS] = address(segments)
+    call[SHAPES], call[SEGMENTS] = address(shape), address(segments)
     s = shape[0]
     size = s.work
     for part in numba.prange(parts * s.parts):
@@ -94,7 +91,7 @@ def accumulate_part(work, call, part, size):
     share, panel = part // s.parts, part % s.parts * s.part_panels
     tasks = -(-s.images // s.chunk) * s.bands
     first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
-    sums = pointer(at_address(work, call[SUMS]), share * size)
+    sums = pointer(at_address(work, call[PARTIALS]), share * size)
     for task in range(first, last):
         _accumulate_task(sums, share * s.target_channels, work, task, task > first, panel, call)
 
@@ -103,57 +100,50 @@ def accumulate_part(work, call, part, size):
 def _accumulate_task(sums, slot, work, task, add, panel, call):
     """Add a task's products to the sums, or begin them."""
     s, g = shape_at(call[SHAPES], 0), shape_at(call[SHAPES], 1)
-    phase, segments = phase_at(call[PHASES], 0), integers_at(call[SEGMENTS], 0)
+    table = integers_at(call[SEGMENTS], 0)
     band, image = task % s.bands, task // s.bands * s.chunk
     images = min(s.chunk, s.images - image)
-    source_size = s.scratch_rows * s.scratch_columns * s.source_channels
-    grad_size = g.scratch_rows * g.scratch_columns * g.source_channels
+    source_size = s.scratch_rows * s.scratch_columns * s.pixel
+    grad_size = g.scratch_rows * g.scratch_columns * g.pixel
     v_from = panel * s.panel
     v_to = min(s.out_group, v_from + s.part_panels * s.panel)
     for i in range(images):
-        load_band(
-            work, s.scratch_place + i * source_size, s.source_channels, image + i, band, call, s
-        )
-        load_band(
-            work, g.scratch_place + i * grad_size, g.source_channels, image + i, band,
-            pointer(call, LOAD), g,
-        )  # fmt: skip
+        load_band(work, s.scratch_place + i * source_size, image + i, band, call, s)
+        load_band(work, g.scratch_place + i * grad_size, image + i, band, pointer(call, LOAD), g)
     if call[SLOTTED] > 0 and panel == 0:
         pixels = images * g.scratch_rows * g.scratch_columns
         sum_pixels(
-            work, g.scratch_place, pixels, g.source_channels,
+            work, g.scratch_place, pixels, g.pixel, g.source_channels,
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
     if s.winograd > 0:
         transform_sources(work, images, s)
-        accumulate_winograd(sums, add, v_from, v_to, images, work, segments, s, g)
+        accumulate_winograd(sums, add, v_from, v_to, images, work, table, s, g)
     else:
-        rows = phase.rows_last if band == s.bands - 1 else phase.rows
-        _accumulate_direct(sums, add, v_from, v_to, rows, work, segments, s, g, phase)
+        rows = s.band_rows
+        if band == s.bands - 1:
+            rows = s.target_rows - band * s.band_rows
+        _accumulate_direct(sums, add, v_from, v_to, images * rows, work, table, s, g)
 
 
 @serial
-def _accumulate_direct(sums, add, v_from, v_to, rows, work, segments, s, g, phase):
+def _accumulate_direct(sums, add, v_from, v_to, rows, work, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
-    ``segments`` lists the band's rows of pixels, then the runs of terms that lie side by side.
+    ``table`` begins with the rows of pixels of a task.
     """
     for group in range(s.groups):
         m = group * s.terms * s.row
-        for run in range(2 * s.band_rows, s.segments, 2):
-            offset, length = segments[run], segments[run + 1]
-            for v in range(v_from, v_to, s.panel):
-                V = s.panel if s.out_group - v > lanes(work) else lanes(work)
-                for i in range(0, rows, s.block_rows):
-                    base_step = s.row if add or i > 0 else NO_BASE
-                    b = g.scratch_place + i * phase.columns * s.target_channels
-                    multiply_panel(
-                        sums, sums, work, work, segments, length, V,
-                        m + v, m + v, offset + group * s.in_group,
-                        s.row, base_step, 1, phase.a_step, b + group * s.out_group + v,
-                        s.target_channels, i, min(rows, i + s.block_rows),
-                    )  # fmt: skip
-            m += length * s.row
+        for v in range(v_from, v_to, s.panel):
+            V = s.panel if s.out_group - v > lanes(work) else lanes(work)
+            for i in range(0, rows, s.block_rows):
+                b = g.scratch_place + i * s.target_columns * g.pixel
+                multiply_panel(
+                    sums, sums, work, work, table, s.first_term, s.terms, V,
+                    SUMS if add or i > 0 else ZEROS, m + v, 0,
+                    group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
+                    i, min(rows, i + s.block_rows),
+                )  # fmt: skip
 
 
 prepare_accumulate = Standalone(accumulate_part, pointers=1, integers=2, needs=prepare).prepare

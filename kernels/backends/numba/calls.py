@@ -22,7 +22,7 @@ LOAD = 10
 X, NORM, NORMED, RELU, PULLED, PULL, PULLS, TAKEN, POOLED, POOLS = range(LOAD)
 SHAPES, PHASES, BLOCKS, SEGMENTS, SLOTS, SLOTTED = range(20, 26)
 WEIGHTS, START, TARGET, ADDED, ADDS, MASKED, MASK, MASKS, MASK_RELU, MOMENTS = range(26, 36)
-SUMS, PARTS, ENTRIES = range(36, 39)
+PARTIALS, PARTS, ENTRIES = range(36, 39)
 """What the entries of a table hold; the plural says how many elements there are."""
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:

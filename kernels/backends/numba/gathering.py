@@ -94,11 +94,9 @@ def gather_task(work, call, task):
     part, band = task % s.parts, task // s.parts % s.bands
     image = task // (s.parts * s.bands) * s.chunk
     images = min(s.chunk, s.images - image)
-    scratch_size = s.scratch_rows * s.scratch_columns * s.source_channels
+    scratch_size = s.scratch_rows * s.scratch_columns * s.pixel
     for i in range(images):
-        load_band(
-            work, s.scratch_place + i * scratch_size, s.source_channels, image + i, band, call, s
-        )
+        load_band(work, s.scratch_place + i * scratch_size, image + i, band, call, s)
     row = band * s.band_rows
     rows = min(s.band_rows, s.target_rows - row)
     first = (image * s.target_rows + row) * s.target_columns * s.target_channels
@@ -112,7 +110,7 @@ def gather_task(work, call, task):
         convolve_winograd(to, rows, images, work, by, base, panel_from, panel_to, terms, s)
     else:
         convolve_direct(
-            to, band == s.bands - 1, work, by, base, panel_from, panel_to,
+            to, images, band == s.bands - 1, work, by, base, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
     C, pixels = s.target_channels, images * rows * s.target_columns

@@ -41,12 +41,13 @@ from kernels.backends.numba.vector import (
 
 
 @serial
-def load_band(scratch, place, step, image, band, load, shape):
-    """Load the source rows of a task's band of one image, ``step`` elements to a pixel.
+def load_band(scratch, place, image, band, load, shape):
+    """Load the source rows of a task's band of one image.
 
     ``load`` points to the entries of a call that say what is loaded; see ``calls``.
     """
     C, columns, width = shape.source_channels, shape.source_columns, shape.scratch_columns
+    step = shape.pixel
     left = min(width, max(0, -shape.first_column))
     inside = max(0, min(width - left, columns - (shape.first_column + left)))
     top = shape.first_row + band * shape.band_step
@@ -77,8 +78,10 @@ def read_pixels(scratch, to, step, load, begin, pixels, C):
     """Load a run of pixels through batch-norm and ReLU, if there are any."""
     source, norm = at_address(scratch, load[X]), at_address(scratch, load[NORM])
     normed, relu = load[NORMED] > 0, load[RELU] > 0
-    if not normed and not relu and step == C:
-        copy(scratch, to, source, begin, pixels * C)
+    if not normed and not relu:
+        count, length = (1, pixels * C) if step == C else (pixels, C)
+        for pixel in range(count):
+            copy(scratch, to + pixel * step, source, begin + pixel * C, length)
         return
     width = lanes(source)
     zero = zeros(source)

@@ -23,8 +23,8 @@ from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_cuts import LEAST_TASKS, direct_cut, winograd_cut
-from kernels.backends.numba.plan_tables import SHAPE, Table, records
-from kernels.backends.numba.plan_terms import lengths_up_to, tables
+from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
+from kernels.backends.numba.plan_terms import pairs, steps, tables
 from kernels.backends.numba.winograd_cost import POINTS
 from kernels.geometry import ConvGeometry
 
@@ -145,7 +145,8 @@ def plan_gathering(what: Gathering, model: Model, shares: int | None = None) -> 
     phases, blocks, segments, taps = tables(shape[0], what.rows, what.columns, kernel)
     if winograd:
         tiles = sizes["chunk"] * sizes["tiles_down"] * sizes["tiles_across"]
-        segments = lengths_up_to(max(what.source_channels, tiles))
+        rows = steps(tiles, sizes["pixel"], sizes["panel"])
+        segments = pairs([(0, what.source_channels)], rows)
     return Plan(records(shape), phases, blocks, segments, taps, cycles)
 
 
@@ -164,8 +165,9 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     rows, columns = what.rows, what.columns
     out_group, panel = what.target_channels // groups, PANEL_VECTORS * what.lanes
     panels = -(-out_group // panel)
+    pixel = pixel_step(what.source_channels, what.lanes)
     cut = (winograd_cut if winograd else direct_cut)(
-        images, rows, columns, what.source_channels, what.lanes, shares or panels
+        images, rows, columns, pixel, what.lanes, shares or panels
     )
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
@@ -183,6 +185,7 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "source_rows": rows.source_size,
         "source_columns": columns.source_size,
         "source_channels": what.source_channels,
+        "pixel": pixel,
         "target_rows": rows.target_size,
         "target_columns": columns.target_size,
         "target_channels": what.target_channels,

@@ -9,6 +9,9 @@ from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 SCRATCH_BYTES = 256 * 1024
 """What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
 
+MOST_PIXELS = 4096
+"""Target pixels of a direct task: the table of their places has 16 bytes for each."""
+
 LEAST_TILES = 8
 """Tiles of a Winograd task below which its products would be too short."""
 
@@ -20,32 +23,43 @@ LEAST_TASKS = 16
 
 
 def direct_cut(
-    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
+    images: int, rows: Gather, columns: Gather, pixel: int, lanes: int, shares: int
 ) -> dict[str, int]:
-    """Cut images into bands whose scratch fits the cache: a multiple of the step."""
+    """Cut images into bands whose scratch fits the cache: a multiple of the step.
+
+    Several small images go together, as long as there are enough tasks.
+    """
     width = columns.scratch(columns.target_size)
     steps = -(-rows.target_size // rows.target_step)
-    wanted = -(-LEAST_TASKS // max(1, images * min(shares, DIRECT_SHARES)))
-    steps = max(1, -(-steps // wanted))
-    while steps > 1 and rows.scratch(steps * rows.target_step) * width * channels * 4 > (
-        SCRATCH_BYTES
+    least = -(-LEAST_TASKS // min(shares, DIRECT_SHARES))
+    steps = max(1, -(-steps // -(-least // max(1, images))))
+    while steps > 1 and (
+        rows.scratch(steps * rows.target_step) * width * pixel * 4 > SCRATCH_BYTES
+        or steps * rows.target_step * columns.target_size > MOST_PIXELS
     ):
         steps -= 1
     band_rows = steps * rows.target_step
+    bands = -(-rows.target_size // band_rows)
     scratch_rows = rows.scratch(band_rows)
+    size = scratch_rows * width * pixel
+    chunk = 1
+    if bands == 1:
+        target = rows.target_size * columns.target_size
+        most = min(SCRATCH_BYTES // max(1, 4 * size), MOST_PIXELS // max(1, target))
+        chunk = max(1, min(most, images // least))
     return {
-        "chunk": 1,
+        "chunk": chunk,
         "band_rows": band_rows,
-        "bands": -(-rows.target_size // band_rows),
+        "bands": bands,
         "scratch_rows": scratch_rows,
         "scratch_columns": width,
-        "inner_place": scratch_rows * width * channels,
-        "work": scratch_rows * width * channels + 2 * lanes,
+        "inner_place": chunk * size,
+        "work": chunk * size + 2 * lanes,
     }
 
 
 def winograd_cut(
-    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
+    images: int, rows: Gather, columns: Gather, pixel: int, lanes: int, shares: int
 ) -> dict[str, int]:
     """Cut into whole rows of tiles, as many as make enough tasks; small images go together.
 
@@ -62,8 +76,8 @@ def winograd_cut(
     bands = -(-down // tile_rows)
     tiles = chunk * tile_rows * across
     scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
-    source = chunk * scratch_rows * scratch_columns * channels
-    transformed = POINTS * tiles * channels
+    source = chunk * scratch_rows * scratch_columns * pixel
+    transformed = POINTS * tiles * pixel
     products = POINTS * tiles * PANEL_VECTORS * lanes
     return {
         "chunk": chunk,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from kernels.backends.numba.axes import forward_gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.packing import PACK_CHANNELS
 from kernels.backends.numba.plan import Gathering, Plan, plan_gathering
-from kernels.backends.numba.plan_tables import SHAPE, Table, records
-from kernels.backends.numba.plan_terms import MOST_TERMS, runs_of, tap_offsets
+from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
+from kernels.backends.numba.plan_terms import MOST_TERMS, pairs, steps, tap_offsets
 from kernels.backends.numba.winograd_cost import POINTS, TILE
 from kernels.geometry import ConvGeometry
 
@@ -29,7 +30,7 @@ SUMS_BYTES = 640 * 1024
 class WeightPlan:
     """A plan for the weight gradient: ``arrays`` for the jitted code, and sizes for Python."""
 
-    arrays: tuple[Table, Table, Table]
+    arrays: tuple[Table, Table]
     parts: int
     size: int
     work: int
@@ -47,10 +48,11 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     s["row"] = -(-s["out_group"] // lanes) * lanes
     g["source_rows"], g["source_columns"] = s["target_rows"], s["target_columns"]
     g["source_channels"] = s["target_channels"]
+    g["pixel"] = pixel_step(int(s["target_channels"]), lanes)
     g["scratch_rows"] = g["band_step"] = s["band_rows"]
     g["scratch_columns"] = TILE * s["tiles_across"] if s["winograd"] else s["target_columns"]
     g["scratch_place"] = s["work"]
-    size = s["chunk"] * g["scratch_rows"] * g["scratch_columns"] * g["source_channels"]
+    size = s["chunk"] * g["scratch_rows"] * g["scratch_columns"] * g["pixel"]
     s["work"] += -(-(size + s["panel"]) // lanes) * lanes
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
     rows = POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]
@@ -61,10 +63,10 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     blocks = geometry.groups * -(-int(s["in_group"]) // PACK_CHANNELS)
     taps = geometry.height.kernel * geometry.width.kernel
     most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
-    segments = forward.segments if s["winograd"] else _weight_segments(forward, geometry)
-    s["segments"] = len(segments)
+    rows, terms = _winograd_terms(s) if s["winograd"] else _direct_terms(s, geometry)
+    s["first_term"], s["a_step"] = len(rows), geometry.width.stride * s["pixel"]
     return WeightPlan(
-        (records(shape), forward.phases, segments),
+        (records(shape), pairs(rows, terms)),
         parts=max(1, min(tasks, -(-MOST_PARTIALS // s["parts"]), most)),
         size=total,
         work=int(s["work"]),
@@ -80,11 +82,21 @@ def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
     return plan_gathering(what, winograd_cost.weight_cycles, shares)
 
 
-def _weight_segments(forward: Plan, geometry: ConvGeometry) -> Table:
-    """List the rows of pixels in a band, then the runs of terms."""
-    phase = forward.phases[0]
-    pixels = [(i * phase["a_row"], phase["columns"]) for i in range(forward.band_rows)]
+def _winograd_terms(s: Any) -> tuple[Table, Table]:
+    """Return a segment of each number of tiles, and where the terms and their sums begin."""
+    tiles = int(s["chunk"] * s["tiles_down"] * s["tiles_across"])
+    return steps(tiles + 1, 0, 1), steps(int(s["source_channels"]), 1, int(s["row"]))
+
+
+def _direct_terms(s: Any, geometry: ConvGeometry) -> tuple[Table, Table]:
+    """Return a task's rows of pixels as segments, and where the terms and their sums begin."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
-    offsets = tap_offsets(forward.shape[0], (rows, rows.phases[0]), (columns, columns.phases[0]))
-    runs = runs_of(offsets, forward.in_group, forward.groups == 1)
-    return np.array(pixels + runs, np.int64).reshape(-1)
+    image = np.arange(int(s["chunk"]))[:, None] * int(s["scratch_rows"])
+    row = image + np.arange(int(s["band_rows"])) * rows.source_step
+    segments = np.zeros((row.size, 2), np.int64)
+    segments[:, 0] = row.reshape(-1) * int(s["scratch_columns"] * s["pixel"])
+    segments[:, 1] = columns.target_size
+    taps = tap_offsets(s, (rows, rows.phases[0]), (columns, columns.phases[0]))
+    terms = steps(len(taps) * int(s["in_group"]), 0, int(s["row"]))
+    terms[:, 0] = np.add.outer(taps, np.arange(int(s["in_group"]))).reshape(-1)
+    return segments, terms

@@ -12,7 +12,7 @@ rows; between the two, a tile's values are in a small buffer that stays in the L
 from __future__ import annotations
 
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel
+from kernels.backends.numba.micro_kernel import SUMS, ZEROS, multiply_panel
 from kernels.backends.numba.vector import (
     add,
     constant,
@@ -193,7 +193,10 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
 
 @serial
 def transform_sources(work, images, s):
-    """Transform the scratch buffer's tiles of so many images to [point][tile][channel]."""
+    """Transform the scratch buffer's tiles of so many images to [point][tile][channel].
+
+    Tiles, too, are ``s.pixel`` apart.
+    """
     C, width = s.source_channels, lanes(work)
     tiles = images * s.tiles_down * s.tiles_across
     for tile in range(tiles):
@@ -203,19 +206,17 @@ def transform_sources(work, images, s):
         pixel = (image * s.scratch_rows + 4 * down) * s.scratch_columns + 4 * across
         for c in range(0, C, width):
             _source_tile(
-                work, s.scratch_place + pixel * C + c, s.scratch_columns * C, C,
-                min(width, C - c), s.inner_place, tile * C + c, tiles * C,
+                work, s.scratch_place + pixel * s.pixel + c, s.scratch_columns * s.pixel, s.pixel,
+                min(width, C - c), s.inner_place, tile * s.pixel + c, tiles * s.pixel,
             )  # fmt: skip
 
 
 @serial
-def convolve_winograd(
-    target, rows, images, work, weights, start, panel_from, panel_to, segments, s
-):
+def convolve_winograd(target, rows, images, work, weights, start, panel_from, panel_to, table, s):
     """Write ``rows`` target rows of so many images.
 
     The tiles' sources are in ``work``, by ``transform_sources``; ``weights`` are
-    [point][panel][source channel][panel's channels].
+    [point][panel][source channel][panel's channels]. ``table`` is one segment, then the tiles.
     """
     C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
@@ -226,9 +227,9 @@ def convolve_winograd(
         for point in range(36):
             products = s.products_place + point * tiles * s.panel
             multiply_panel(
-                work, start, work, weights, segments, tiles, columns,
-                products, 0, point * tiles * C, s.panel, NO_BASE, C, 1,
-                point * point_weights + panel * C * s.panel, s.panel, C, C + 1,
+                work, start, work, weights, table, 1, tiles, columns,
+                ZEROS, products, 0, point * tiles * s.pixel, 1,
+                point * point_weights + panel * C * s.panel, s.panel, 0, 1,
             )  # fmt: skip
         _transform_products(target, rows, tiles, work, start, panel * s.panel, V, s)
 
@@ -254,11 +255,11 @@ def _transform_products(target, rows, tiles, work, start, c, V, s):
 
 
 @serial
-def accumulate_winograd(sums, add, v_from, v_to, images, work, segments, s, g):
+def accumulate_winograd(sums, add, v_from, v_to, images, work, table, s, g):
     """Add the tiles' products to the sums of each point, [point][channel][row], or begin them.
 
     The sources' tiles are in ``work``, by ``transform_sources``, and so are the gradients, as ``g``
-    says.
+    says. ``table`` begins with a segment of each number of tiles.
     """
     C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
@@ -267,8 +268,8 @@ def accumulate_winograd(sums, add, v_from, v_to, images, work, segments, s, g):
         for point in range(36):
             c = point * C * s.row + v
             multiply_panel(
-                sums, sums, work, work, segments, C, min(s.panel, s.row - v),
-                c, c, point * tiles * C, s.row, s.row if add else NO_BASE, 1, C,
+                sums, sums, work, work, table, s.first_term, C, min(s.panel, s.row - v),
+                SUMS if add else ZEROS, c, 0, point * tiles * s.pixel, s.pixel,
                 s.products_place + point * tiles * s.panel, s.panel, tiles, tiles + 1,
             )  # fmt: skip
 
@@ -283,7 +284,7 @@ def _transform_gradients(work, tiles, v, s, g):
         pixel = (image * g.scratch_rows + 4 * down) * g.scratch_columns + 4 * across
         for c in range(v, min(v + s.panel, O), width):
             _gradient_tile(
-                work, g.scratch_place + pixel * O + c, g.scratch_columns * O, O,
+                work, g.scratch_place + pixel * g.pixel + c, g.scratch_columns * g.pixel, g.pixel,
                 min(width, O - c), s.inner_place,
                 s.products_place + tile * s.panel + c - v, tiles * s.panel,
             )  # fmt: skip
