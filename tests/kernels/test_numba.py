@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import axes, cache, maxima, micro_kernel
+from kernels.backends.numba import axes, cache, maxima, micro_kernel, plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import START, SUMS, ZEROS
 from kernels.backends.numba.vector import pointer
 from kernels.geometry import Axis, output_size
+from kernels.ops import windows
 
 ROOT = Path(__file__).parents[2]
 LANES = REGISTER_BYTES // 4
@@ -231,3 +232,39 @@ for a, b in zip(everything("numba"), everything("naive"), strict=True):
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape"),
+    [((5, 70, 5, 6), (300, 70, 3, 3)), ((5, 600, 5, 4), (256, 600, 1, 1))],
+    ids=["last-part-narrower", "pixels-apart"],
+)
+def test_weight_gradients_whose_sums_are_parted(x_shape, weight_shape):
+    """Tasks do some of the source channels; the last of them fewer, which is no whole vector."""
+    rng = np.random.default_rng(0)
+    geometry = windows.convolution(x_shape, weight_shape, 2, 1, 1, 1)
+    parted = plan_weights.weight_plan(geometry, LANES).arrays[0][0]
+    assert parted["parts"] > 1
+    assert parted["source_channels"] % parted["part_channels"] % LANES != 0
+    x, grad_y = (rng.standard_normal(s).astype("float32") for s in (x_shape, geometry.y_shape))
+    window = {"stride": 2, "padding": 1}
+    found, wanted = (
+        kernels.conv2d_backward_weight(grad_y, x, weight_shape, backend=name, **window)
+        for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_small_images_go_together():
+    """Tiles have pixels of several images; the last images of all are fewer."""
+    rng = np.random.default_rng(0)
+    x_shape, weight_shape = (35, 8, 7, 7), (40, 8, 3, 3)
+    geometry = windows.convolution(x_shape, weight_shape, 2, 1, 1, 1)
+    chunk = plan.forward_plan(geometry, LANES).chunk
+    assert chunk > 1
+    assert x_shape[0] % chunk != 0
+    x, weight = (rng.standard_normal(s).astype("float32") for s in (x_shape, weight_shape))
+    found, wanted = (
+        kernels.conv2d(x, weight, stride=2, padding=1, backend=name) for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

@@ -47,7 +47,7 @@ def accumulate(
 ):  # fmt: skip
     """Write ``parts`` partial sums of the weight gradient, each of a part of the tasks.
 
-    Where the sums of all target channels would not stay in the cache, the channels are parted too.
+    Where the sums of all source channels would not stay in the cache, the channels are parted too.
 
     Parameters
     ----------
@@ -86,18 +86,18 @@ def accumulate(
 
 
 def accumulate_part(work, call, part, size):
-    """Sum a part of the tasks, ``size`` sums, for a part of the target channels."""
+    """Sum a part of the tasks, ``size`` sums, for a part of the source channels."""
     s = shape_at(call[SHAPES], 0)
-    share, panel = part // s.parts, part % s.parts * s.part_panels
+    share, c_from = part // s.parts, part % s.parts * s.part_channels
     tasks = -(-s.images // s.chunk) * s.bands
     first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
     sums = pointer(at_address(work, call[PARTIALS]), share * size)
     for task in range(first, last):
-        _accumulate_task(sums, share * s.target_channels, work, task, task > first, panel, call)
+        _accumulate_task(sums, share * s.target_channels, work, task, task > first, c_from, call)
 
 
 @serial
-def _accumulate_task(sums, slot, work, task, add, panel, call):
+def _accumulate_task(sums, slot, work, task, add, c_from, call):
     """Add a task's products to the sums, or begin them."""
     s, g = shape_at(call[SHAPES], 0), shape_at(call[SHAPES], 1)
     table = integers_at(call[SEGMENTS], 0)
@@ -105,41 +105,43 @@ def _accumulate_task(sums, slot, work, task, add, panel, call):
     images = min(s.chunk, s.images - image)
     source_size = s.scratch_rows * s.scratch_columns * s.pixel
     grad_size = g.scratch_rows * g.scratch_columns * g.pixel
-    v_from = panel * s.panel
-    v_to = min(s.out_group, v_from + s.part_panels * s.panel)
+    c_to = min(s.source_channels, c_from + s.part_channels)
     for i in range(images):
-        load_band(work, s.scratch_place + i * source_size, image + i, band, call, s)
-        load_band(work, g.scratch_place + i * grad_size, image + i, band, pointer(call, LOAD), g)
-    if call[SLOTTED] > 0 and panel == 0:
+        to = s.scratch_place + i * source_size
+        load_band(work, to, image + i, band, call, s, c_from, c_to)
+        to = g.scratch_place + i * grad_size
+        load_band(work, to, image + i, band, pointer(call, LOAD), g, 0, g.source_channels)
+    if call[SLOTTED] > 0 and c_from == 0:
         pixels = images * g.scratch_rows * g.scratch_columns
         sum_pixels(
             work, g.scratch_place, pixels, g.pixel, g.source_channels,
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
     if s.winograd > 0:
-        transform_sources(work, images, s)
-        accumulate_winograd(sums, add, v_from, v_to, images, work, table, s, g)
+        transform_sources(work, images, c_to - c_from, s)
+        accumulate_winograd(sums, add, c_from, c_to, images, work, table, s, g)
     else:
         rows = s.band_rows
         if band == s.bands - 1:
             rows = s.target_rows - band * s.band_rows
-        _accumulate_direct(sums, add, v_from, v_to, images * rows, work, table, s, g)
+        _accumulate_direct(sums, add, c_from, c_to, images * rows, work, table, s, g)
 
 
 @serial
-def _accumulate_direct(sums, add, v_from, v_to, rows, work, table, s, g):
+def _accumulate_direct(sums, add, c_from, c_to, rows, work, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
-    ``table`` begins with the rows of pixels of a task.
+    ``table`` begins with the rows of pixels of a task. Groups are not parted.
     """
+    terms = s.terms if s.groups > 1 else s.terms // s.source_channels * (c_to - c_from)
     for group in range(s.groups):
-        m = group * s.terms * s.row
-        for v in range(v_from, v_to, s.panel):
+        m = (group * s.terms + c_from) * s.row
+        for v in range(0, s.out_group, s.panel):
             V = s.panel if s.out_group - v > lanes(work) else lanes(work)
             for i in range(0, rows, s.block_rows):
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, work, work, table, s.first_term, s.terms, V,
+                    sums, sums, work, work, table, s.first_term, terms, V,
                     SUMS if add or i > 0 else ZEROS, m + v, 0,
                     group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
                     i, min(rows, i + s.block_rows),

@@ -96,7 +96,9 @@ def gather_task(work, call, task):
     images = min(s.chunk, s.images - image)
     scratch_size = s.scratch_rows * s.scratch_columns * s.pixel
     for i in range(images):
-        load_band(work, s.scratch_place + i * scratch_size, image + i, band, call, s)
+        load_band(
+            work, s.scratch_place + i * scratch_size, image + i, band, call, s, 0, s.source_channels
+        )
     row = band * s.band_rows
     rows = min(s.band_rows, s.target_rows - row)
     first = (image * s.target_rows + row) * s.target_columns * s.target_channels
@@ -106,7 +108,7 @@ def gather_task(work, call, task):
     to, terms = pointer(target, first), integers_at(call[SEGMENTS], 0)
     by, base = at_address(work, call[WEIGHTS]), at_address(work, call[START])
     if s.winograd > 0:
-        transform_sources(work, images, s)
+        transform_sources(work, images, s.source_channels, s)
         convolve_winograd(to, rows, images, work, by, base, panel_from, panel_to, terms, s)
     else:
         convolve_direct(

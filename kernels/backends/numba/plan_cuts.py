@@ -23,30 +23,31 @@ LEAST_TASKS = 16
 
 
 def direct_cut(
-    images: int, rows: Gather, columns: Gather, pixel: int, lanes: int, shares: int
+    images: int, rows: Gather, columns: Gather, pixel: int, beside: int, lanes: int, shares: int
 ) -> dict[str, int]:
     """Cut images into bands whose scratch fits the cache: a multiple of the step.
 
-    Several small images go together, as long as there are enough tasks.
+    Several small images go together, as long as there are enough tasks: with those that come of
+    ``shares`` parts of the channels. ``beside`` are the elements per target pixel that have to stay
+    in the cache as well.
     """
     width = columns.scratch(columns.target_size)
     steps = -(-rows.target_size // rows.target_step)
-    least = -(-LEAST_TASKS // min(shares, DIRECT_SHARES))
+    least = -(-LEAST_TASKS // shares)
     steps = max(1, -(-steps // -(-least // max(1, images))))
-    while steps > 1 and (
-        rows.scratch(steps * rows.target_step) * width * pixel * 4 > SCRATCH_BYTES
-        or steps * rows.target_step * columns.target_size > MOST_PIXELS
-    ):
+
+    def fit(steps: int) -> int:
+        targets = steps * rows.target_step * columns.target_size
+        held = rows.scratch(steps * rows.target_step) * width * pixel + targets * beside
+        return min(SCRATCH_BYTES // max(1, 4 * held), MOST_PIXELS // max(1, targets))
+
+    while steps > 1 and not fit(steps):
         steps -= 1
     band_rows = steps * rows.target_step
     bands = -(-rows.target_size // band_rows)
+    chunk = max(1, min(fit(steps), images // least)) if bands == 1 else 1
     scratch_rows = rows.scratch(band_rows)
     size = scratch_rows * width * pixel
-    chunk = 1
-    if bands == 1:
-        target = rows.target_size * columns.target_size
-        most = min(SCRATCH_BYTES // max(1, 4 * size), MOST_PIXELS // max(1, target))
-        chunk = max(1, min(most, images // least))
     return {
         "chunk": chunk,
         "band_rows": band_rows,

@@ -192,12 +192,12 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
 
 
 @serial
-def transform_sources(work, images, s):
+def transform_sources(work, images, C, s):
     """Transform the scratch buffer's tiles of so many images to [point][tile][channel].
 
     Tiles, too, are ``s.pixel`` apart.
     """
-    C, width = s.source_channels, lanes(work)
+    width = lanes(work)
     tiles = images * s.tiles_down * s.tiles_across
     for tile in range(tiles):
         across = tile % s.tiles_across
@@ -255,20 +255,19 @@ def _transform_products(target, rows, tiles, work, start, c, V, s):
 
 
 @serial
-def accumulate_winograd(sums, add, v_from, v_to, images, work, table, s, g):
-    """Add the tiles' products to the sums of each point, [point][channel][row], or begin them.
+def accumulate_winograd(sums, add, c_from, c_to, images, work, table, s, g):
+    """Add some channels' products to the sums of each point, [point][channel][row], or begin them.
 
     The sources' tiles are in ``work``, by ``transform_sources``, and so are the gradients, as ``g``
     says. ``table`` begins with a segment of each number of tiles.
     """
-    C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
-    for v in range(v_from, v_to, s.panel):
+    for v in range(0, s.out_group, s.panel):
         _transform_gradients(work, tiles, v, s, g)
         for point in range(36):
-            c = point * C * s.row + v
+            c = (point * s.source_channels + c_from) * s.row + v
             multiply_panel(
-                sums, sums, work, work, table, s.first_term, C, min(s.panel, s.row - v),
+                sums, sums, work, work, table, s.first_term, c_to - c_from, min(s.panel, s.row - v),
                 SUMS if add else ZEROS, c, 0, point * tiles * s.pixel, s.pixel,
                 s.products_place + point * tiles * s.panel, s.panel, tiles, tiles + 1,
             )  # fmt: skip
