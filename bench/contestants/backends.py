@@ -41,7 +41,7 @@ def _functions(case: Case, backend: str, dtype: str) -> Functions:
 
 @_functions.register
 def _(case: ConvCase, backend: str, dtype: str) -> Functions:
-    x, weight, bias, grad_y = _laid_out(inputs.convolution(case), dtype)
+    x, weight, bias, grad_y = _convolved(case, dtype)
     keywords = case.window | {"backend": backend}
     return {
         FORWARD: lambda: kernels.conv2d(x, weight, bias, **keywords),
@@ -134,8 +134,18 @@ def _(case: NetworkCase, backend: str, dtype: str) -> Functions:
 
 
 def _laid_out(arrays: list[Array], dtype: str) -> list[Array]:
-    """Convert to ``dtype``; images, and only they, lie channels-last in memory."""
+    """Convert to ``dtype``; images lie channels-last in memory."""
     return [_channels_last(array.astype(dtype)) for array in arrays]
+
+
+def _convolved(case: ConvCase, dtype: str) -> list[Array]:
+    """Return x, weight, bias and grad_y: the weight as a layer keeps it, in the order of its axes.
+
+    Channels-last weights would be copied on each call: 1.7 to 3.6 ms of 9 to 12 at 512 channels.
+    """
+    x, weight, bias, grad_y = inputs.convolution(case)
+    x, grad_y = _laid_out([x, grad_y], dtype)
+    return [x, weight.astype(dtype), bias.astype(dtype), grad_y]
 
 
 def _channels_last(array: Array) -> Array:

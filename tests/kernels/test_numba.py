@@ -14,10 +14,12 @@ import pytest
 from numba.types import CPointer, boolean, float32, int64, none, uint8
 
 import kernels
-from kernels.backends.numba import axes, cache, maxima, micro_kernel
+from kernels.backends.numba import axes, cache, maxima, micro_kernel, plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.micro_kernel import START, SUMS, ZEROS
 from kernels.backends.numba.vector import pointer
 from kernels.geometry import Axis, output_size
+from kernels.ops import windows
 
 ROOT = Path(__file__).parents[2]
 LANES = REGISTER_BYTES // 4
@@ -33,34 +35,36 @@ EDGES = list(
 
 
 @numba.njit
-def _multiply(c, base, a, b, segments, M, V, steps):
-    c_step, base_step, a_step, a_k, b_k, last = steps
+def _multiply(c, start, a, b, table, M, V, steps):
+    begin, row, a_k, b_k = steps
     micro_kernel.multiply_panel(
-        *(pointer(c, 0), pointer(base, 0), pointer(a, 0), pointer(b, 0), pointer(segments, 0)),
-        *(M, V, 2, 1, 4, c_step, base_step, a_step, a_k, 3, b_k, 0, last),
+        *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0), pointer(table, 0)),
+        *(row, M, V, begin, 2, 1, 4, a_k, 3, b_k, 0, row),
     )
 
 
 @pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
-@pytest.mark.parametrize("base_step", [micro_kernel.NO_BASE, 0, 2 * LANES + 3])
-def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, base_step):
+@pytest.mark.parametrize("begin", [ZEROS, START, SUMS])
+def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin):
     rng = np.random.default_rng(0)
-    c_step, a_step, a_k, b_k = V + 3, 7, 2, 2 * LANES + 1
-    a, b, base = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 40 * b_k))
-    c = rng.standard_normal(40 * c_step + 2).astype("float32")
+    a_k, b_k = 2, 2 * LANES + 1
+    a, b, start, c = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 2000, 2000))
     segments = np.array([(10 * i, length) for i, length in enumerate(lengths)], np.int64)
+    segments = segments.reshape(-1, 2)
+    # Rows in any order, at no fixed distance.
+    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
     wanted, k_b = c.copy(), 0
-    rows = wanted[2 : 2 + M * c_step].reshape(M, c_step)[:, :V]
-    for m in range(M):
-        rows[m] = 0 if base_step == micro_kernel.NO_BASE else base[1 + m * base_step :][:V]
-    for offset, length in segments.reshape(-1, 2):
+    rows = 2 + places[:, 1:] + np.arange(V)
+    if begin != SUMS:
+        wanted[rows] = start[1 : 1 + V] if begin == START else 0
+    for offset, length in segments:
         for k in range(length):
-            column = a[4 + offset + k * a_k + np.arange(M) * a_step]
-            rows += column[:, None] * b[3 + k_b * b_k :][:V]
+            column = a[4 + places[:, 0] + offset + k * a_k]
+            wanted[rows] += column[:, None] * b[3 + k_b * b_k :][:V]
             k_b += 1
     micro_kernel.prepare(np.dtype("float32"))
-    steps = (c_step, base_step, a_step, a_k, b_k, len(lengths))
-    _multiply(c, base, a, b, segments.reshape(-1), M, V, steps)
+    table = np.concatenate((segments, places)).reshape(-1)
+    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k))
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -72,14 +76,14 @@ def test_the_tile_stays_in_registers(rows):
     tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS)
 
     @numba.njit
-    def run(c, a, b, segments, c_step, a_step):
+    def run(c, a, b, table):
         tile(
-            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(segments, 0)),
-            *(0, 0, 0, LANES, c_step, c_step, a_step, 1, 0, c_step, 0, 1),
+            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(table, 0)),
+            *(1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
         )
 
     operands = (np.zeros(2000, np.float32) for _ in range(3))
-    run(*operands, np.zeros(2, np.int64), 2 * LANES, 7)
+    run(*operands, np.zeros(2 * rows + 2, np.int64))
     (assembly,) = run.inspect_asm().values()
     loops = [block for block in _blocks(assembly) if any("vfmadd" in line for line in block)]
     sums = {line.split()[-1] for loop in loops for line in loop if "vfmadd" in line}
@@ -229,3 +233,39 @@ for a, b in zip(everything("numba"), everything("naive"), strict=True):
 """
     environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+
+
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape"),
+    [((5, 70, 5, 6), (300, 70, 3, 3)), ((5, 600, 5, 4), (256, 600, 1, 1))],
+    ids=["last-part-narrower", "pixels-apart"],
+)
+def test_weight_gradients_whose_sums_are_parted(x_shape, weight_shape):
+    """Tasks do some of the source channels; the last of them fewer, which is no whole vector."""
+    rng = np.random.default_rng(0)
+    geometry = windows.convolution(x_shape, weight_shape, 2, 1, 1, 1)
+    parted = plan_weights.weight_plan(geometry, LANES).shape[0]
+    assert parted["parts"] > 1
+    assert parted["source_channels"] % parted["part_channels"] % LANES != 0
+    x, grad_y = (rng.standard_normal(s).astype("float32") for s in (x_shape, geometry.y_shape))
+    window = {"stride": 2, "padding": 1}
+    found, wanted = (
+        kernels.conv2d_backward_weight(grad_y, x, weight_shape, backend=name, **window)
+        for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_small_images_go_together():
+    """Tiles have pixels of several images; the last images of all are fewer."""
+    rng = np.random.default_rng(0)
+    x_shape, weight_shape = (35, 8, 7, 7), (40, 8, 3, 3)
+    geometry = windows.convolution(x_shape, weight_shape, 2, 1, 1, 1)
+    chunk = plan.forward_plan(geometry, LANES).chunk
+    assert chunk > 1
+    assert x_shape[0] % chunk != 0
+    x, weight = (rng.standard_normal(s).astype("float32") for s in (x_shape, weight_shape))
+    found, wanted = (
+        kernels.conv2d(x, weight, stride=2, padding=1, backend=name) for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

@@ -58,7 +58,8 @@ def test_planned_offsets_are_exact():
     geometry = ConvGeometry(40, 64, 64, 1, height, width)
     assert np.prod(geometry.x_shape) > 2**31
     for plan in (forward_plan(geometry, 16), backward_plan(geometry, 16)):
-        offsets, lengths = plan.segments.reshape(-1, 2).T
+        pairs = plan.segments.reshape(-1, 2)
+        offsets, lengths = pairs[: plan.blocks["last"].max()].T
         assert offsets.dtype == np.int64
         assert offsets.min() == 0
         last = offsets + lengths - 1

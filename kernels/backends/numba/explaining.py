@@ -35,7 +35,7 @@ def _gathered(chosen: plan.Plan, dtype: np.dtype[Any]) -> list[str]:
     size = chosen.points_size if chosen.winograd else chosen.plain_size
     return [
         *_algorithm(chosen.shape[0], chosen.cycles),
-        *_tasks(chosen.shape[0], chosen.tasks, dtype),
+        *_tasks(chosen.shape[0], chosen.tasks, _panels(chosen.shape[0]), dtype),
         f"packed weights: {_size(size, dtype)}",
     ]
 
@@ -45,7 +45,12 @@ def _accumulated(chosen: plan_weights.WeightPlan, dtype: np.dtype[Any]) -> list[
     parts = chosen.parts * int(shape["parts"])
     return [
         *_algorithm(shape, chosen.cycles),
-        *_tasks(shape, parts, dtype),
+        *_tasks(
+            shape,
+            parts,
+            f"{shape['part_channels']} of {shape['source_channels']} source channels",
+            dtype,
+        ),
         f"{chosen.parts} partial results of {_size(chosen.size, dtype)}, added up in their order: "
         "the same bits on any number of threads",
     ]
@@ -64,11 +69,14 @@ def _algorithm(shape: Any, cycles: tuple[float, float] | None) -> list[str]:
     return [f"{name}: the model has {direct} million cycles direct, {winograd} Winograd", tiles]
 
 
-def _tasks(shape: Any, tasks: int, dtype: np.dtype[Any]) -> list[str]:
+def _panels(shape: Any) -> str:
+    return f"{shape['part_panels']} of {shape['panels']} panels of {shape['panel']} channels"
+
+
+def _tasks(shape: Any, tasks: int, part: str, dtype: np.dtype[Any]) -> list[str]:
     return [
         f"{tasks} tasks: {shape['chunk']} of {shape['images']} images, {shape['band_rows']} of "
-        f"{shape['target_rows']} rows, {shape['part_panels']} of {shape['panels']} panels of "
-        f"{shape['panel']} channels",
+        f"{shape['target_rows']} rows, {part}",
         f"a thread works in {_size(int(shape['work']), dtype)}, source pixels with their padding "
         f"({shape['scratch_rows']} × {shape['scratch_columns']} an image) included",
     ]

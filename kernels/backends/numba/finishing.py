@@ -106,14 +106,14 @@ def finish_gradient(target, first, pixels, C, c_from, c_to, call, slots, slot, w
 
 
 @serial
-def sum_pixels(pixels_of, first, pixels, C, slots, slot, work, inner):
+def sum_pixels(pixels_of, first, pixels, step, C, slots, slot, work, inner):
     """Add the pixels' sums to ``slots[slot:]``, one for each channel."""
     for c in range(0, C, lanes(work)):
         valid = min(lanes(work), C - c)
         for block in range(0, pixels, BLOCK_PIXELS):
             total = zeros(work)
             for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
-                total = add(total, load_first(pixels_of, first + pixel * C + c, valid))
+                total = add(total, load_first(pixels_of, first + pixel * step + c, valid))
             _add_to(slots, slot + c, total, valid, work, inner)
 
 

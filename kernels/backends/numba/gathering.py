@@ -34,10 +34,10 @@ def gather_task(work, call, task):
     part, band = task % s.parts, task // s.parts % s.bands
     image = task // (s.parts * s.bands) * s.chunk
     images = min(s.chunk, s.images - image)
-    scratch_size = s.scratch_rows * s.scratch_columns * s.source_channels
+    scratch_size = s.scratch_rows * s.scratch_columns * s.pixel
     for i in range(images):
         load_band(
-            work, s.scratch_place + i * scratch_size, s.source_channels, image + i, band, call, s
+            work, s.scratch_place + i * scratch_size, image + i, band, call, s, 0, s.source_channels
         )
     row = band * s.band_rows
     rows = min(s.band_rows, s.target_rows - row)
@@ -48,11 +48,11 @@ def gather_task(work, call, task):
     to, terms = pointer(target, first), integers_at(call[SEGMENTS], 0)
     by, base = at_address(work, call[WEIGHTS]), at_address(work, call[START])
     if s.winograd > 0:
-        transform_sources(work, images, s)
+        transform_sources(work, images, s.source_channels, s)
         convolve_winograd(to, rows, images, work, by, base, panel_from, panel_to, terms, s)
     else:
         convolve_direct(
-            to, band == s.bands - 1, work, by, base, panel_from, panel_to,
+            to, images, band == s.bands - 1, work, by, base, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
     C, pixels = s.target_channels, images * rows * s.target_columns

@@ -41,12 +41,14 @@ from kernels.backends.numba.vector import (
 
 
 @serial
-def load_band(scratch, place, step, image, band, load, shape):
-    """Load the source rows of a task's band of one image, ``step`` elements to a pixel.
+def load_band(scratch, place, image, band, load, shape, c_from, c_to):
+    """Load the source rows of a task's band of one image: channels ``c_from`` to ``c_to``.
 
-    ``load`` points to the entries of a call that say what is loaded; see ``calls``.
+    ``load`` points to the entries of a call that say what is loaded; see ``calls``. A gradient that
+    is pulled or pooled is loaded with all its channels.
     """
     C, columns, width = shape.source_channels, shape.source_columns, shape.scratch_columns
+    step = shape.pixel
     left = min(width, max(0, -shape.first_column))
     inside = max(0, min(width - left, columns - (shape.first_column + left)))
     top = shape.first_row + band * shape.band_step
@@ -60,7 +62,7 @@ def load_band(scratch, place, step, image, band, load, shape):
         clear(scratch, begin, left * step)
         to = begin + left * step
         if load[POOLS] == 0 and load[PULLS] == 0:
-            read_pixels(scratch, to, step, load, pixel * C, inside, C)
+            read_pixels(scratch, to, step, load, pixel * C, inside, C, c_from, c_to)
         else:
             pull_pixels(scratch, to, step, load, pixel * C, inside, C)
         clear(scratch, to + inside * step, (width - left - inside) * step)
@@ -73,17 +75,19 @@ def load_band(scratch, place, step, image, band, load, shape):
 
 
 @serial
-def read_pixels(scratch, to, step, load, begin, pixels, C):
-    """Load a run of pixels through batch-norm and ReLU, if there are any."""
+def read_pixels(scratch, to, step, load, begin, pixels, C, c_from, c_to):
+    """Load some channels of a run of pixels through batch-norm and ReLU, if there are any."""
     source, norm = at_address(scratch, load[X]), at_address(scratch, load[NORM])
     normed, relu = load[NORMED] > 0, load[RELU] > 0
-    if not normed and not relu and step == C:
-        copy(scratch, to, source, begin, pixels * C)
+    if not normed and not relu:
+        count, length = (1, pixels * C) if step == C else (pixels, c_to - c_from)
+        for pixel in range(count):
+            copy(scratch, to + pixel * step, source, begin + c_from + pixel * C, length)
         return
     width = lanes(source)
     zero = zeros(source)
-    for c in range(0, C, width):
-        valid = min(width, C - c)
+    for c in range(c_from, c_to, width):
+        valid = min(width, c_to - c)
         mean, scale, shift = zero, zero, zero
         if normed:
             mean = load_first(norm, c, valid)
@@ -95,7 +99,8 @@ def read_pixels(scratch, to, step, load, begin, pixels, C):
                 value = multiply_add(scale, subtract(value, mean), shift)
             if relu:
                 value = select(greater_or_nan(value, zero), value, zero)
-            store_first(scratch, to + pixel * step + c, value, min(width, step - c))
+            at = c - c_from
+            store_first(scratch, to + pixel * step + at, value, min(width, step - at))
 
 
 @serial

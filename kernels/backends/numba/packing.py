@@ -12,13 +12,13 @@ from kernels.backends.numba.calls import (
     FILTERS_SIZE,
     GRAD_FILTERS,
     PACKED,
+    PARTIALS,
+    PARTIALS_SIZE,
     PARTS,
     POINTS,
     SHAPES,
     STEP_SOURCE,
     STEP_TARGET,
-    SUMS,
-    SUMS_SIZE,
     TAP_COUNT,
     TAPS,
     UNPACKING,
@@ -33,11 +33,9 @@ from kernels.backends.numba.vector import (
     constant,
     lanes,
     load,
-    load_rows,
     multiply,
     multiply_add,
     store,
-    store_rows,
     subtract,
 )
 
@@ -86,8 +84,8 @@ def unpack_block(work, call, block):
     Winograd's; the result is (O, C / groups, taps). What is turned round stays in L1.
     """
     s = shape_at(call[SHAPES], 0)
-    parts, size = call[PARTS], call[SUMS_SIZE]
-    partials, grad = at_address(work, call[SUMS]), at_address(work, call[GRAD_FILTERS])
+    parts, size = call[PARTS], call[PARTIALS_SIZE]
+    partials, grad = at_address(work, call[PARTIALS]), at_address(work, call[GRAD_FILTERS])
     work = at_address(work, call[UNPACKING])
     blocks = -(-s.in_group // PACK_CHANNELS)
     group, first = block // blocks, block % blocks * PACK_CHANNELS
@@ -134,7 +132,7 @@ def _sum_points(partials, parts, size, work, inner, to, c, v, s):
     step = s.in_group * s.row
     for j in range(6):
         at = c * s.row + v + j * step
-        points = (
+        column = _gt(
             _sum(partials, parts, size, at),
             _sum(partials, parts, size, at + 6 * step),
             _sum(partials, parts, size, at + 12 * step),
@@ -142,16 +140,27 @@ def _sum_points(partials, parts, size, work, inner, to, c, v, s):
             _sum(partials, parts, size, at + 24 * step),
             _sum(partials, parts, size, at + 30 * step),
         )
-        store_rows(_gt(points), 3, work, inner + j * width, 6 * width)
+        store(work, inner + j * width, column[0])
+        store(work, inner + (6 + j) * width, column[1])
+        store(work, inner + (12 + j) * width, column[2])
     for p in range(3):
-        taps = _gt(load_rows(work, inner + 6 * p * width, width, 5, 6))
-        store_rows(taps, 3, work, to + 3 * p * width, width)
+        at = inner + 6 * p * width
+        taps = _gt(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+            load(work, at + 4 * width),
+            load(work, at + 5 * width),
+        )
+        store(work, to + 3 * p * width, taps[0])
+        store(work, to + (3 * p + 1) * width, taps[1])
+        store(work, to + (3 * p + 2) * width, taps[2])
 
 
 @serial
-def _g(g):
+def _g(g0, g1, g2):
     """G g, of a filter's column or row."""
-    g0, g1, g2 = g
     near, far = constant(g0, -1 / 6), constant(g0, 1 / 24)
     two, four = constant(g0, 2), constant(g0, 4)
     outer, wide = add(g0, g2), multiply_add(four, g2, g0)
@@ -166,9 +175,8 @@ def _g(g):
 
 
 @serial
-def _gt(m):
+def _gt(m0, m1, m2, m3, m4, m5):
     """Gᵀ m, of a column or row of points."""
-    m0, m1, m2, m3, m4, m5 = m
     near, far = constant(m0, -1 / 6), constant(m0, 1 / 24)
     two, four = constant(m0, 2), constant(m0, 4)
     quarter = constant(m0, 1 / 4)
@@ -190,9 +198,19 @@ def _transform_panel(plain, packed, index, s):
 
 @serial
 def _transform_filter(direct, place, tap, packed, to, point):
-    column_0 = _g(load_rows(direct, place, 3 * tap, 2, 3))
-    column_1 = _g(load_rows(direct, place + tap, 3 * tap, 2, 3))
-    column_2 = _g(load_rows(direct, place + 2 * tap, 3 * tap, 2, 3))
+    column_0 = _filter_column(direct, place, tap)
+    column_1 = _filter_column(direct, place + tap, tap)
+    column_2 = _filter_column(direct, place + 2 * tap, tap)
     for i in range(6):
-        points = _g((column_0[i], column_1[i], column_2[i]))
-        store_rows(points, 6, packed, to + 6 * i * point, point)
+        points = _g(column_0[i], column_1[i], column_2[i])
+        for j in range(6):
+            store(packed, to + (6 * i + j) * point, points[j])
+
+
+@serial
+def _filter_column(direct, place, tap):
+    return _g(
+        load(direct, place),
+        load(direct, place + 3 * tap),
+        load(direct, place + 6 * tap),
+    )

@@ -22,9 +22,9 @@ from kernels.backends.numba import winograd_cost
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
-from kernels.backends.numba.plan_cuts import LEAST_TASKS, direct_cut, winograd_cut
-from kernels.backends.numba.plan_tables import SHAPE, Table, records
-from kernels.backends.numba.plan_terms import lengths_up_to, tables
+from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
+from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
+from kernels.backends.numba.plan_terms import pairs, steps, tables
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS
 from kernels.geometry import ConvGeometry
@@ -94,7 +94,11 @@ class Plan:
 
 @dataclass(frozen=True)
 class Gathering:
-    """What there is to plan: a convolution in one direction, and the lanes of a vector."""
+    """What there is to plan: a convolution in one direction, and the lanes of a vector.
+
+    A task loads ``part_channels`` of the source's, or all; ``beside`` are the elements per target
+    pixel that it holds besides.
+    """
 
     geometry: ConvGeometry
     rows: Gather
@@ -102,6 +106,8 @@ class Gathering:
     source_channels: int
     target_channels: int
     lanes: int
+    part_channels: int = 0
+    beside: int = 0
 
     @classmethod
     def forward(cls, geometry: ConvGeometry, lanes: int) -> Gathering:
@@ -119,13 +125,15 @@ class Gathering:
 @functools.lru_cache(maxsize=512)
 def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
-    return plan_gathering(Gathering.forward(geometry, lanes), winograd_cost.gather_cycles)
+    what = Gathering.forward(geometry, lanes)
+    return plan_gathering(what, cycles_of(what, winograd_cost.gather_cycles))
 
 
 @functools.lru_cache(maxsize=512)
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
-    return plan_gathering(Gathering.backward(geometry, lanes), winograd_cost.gather_cycles)
+    what = Gathering.backward(geometry, lanes)
+    return plan_gathering(what, cycles_of(what, winograd_cost.gather_cycles))
 
 
 def lanes_of(dtype: np.dtype[Any]) -> int:
@@ -133,16 +141,17 @@ def lanes_of(dtype: np.dtype[Any]) -> int:
     return REGISTER_BYTES // dtype.itemsize
 
 
-Model = Callable[[int, int, int, int, int, int], tuple[float, float]]
+Cycles = tuple[float, float]
+Model = Callable[[int, int, int, int, int, int], Cycles]
 
 
-def plan_gathering(what: Gathering, model: Model, shares: int | None = None) -> Plan:
-    """Choose the algorithm by a model of its cycles, cut the work and make the tables.
+def plan_gathering(what: Gathering, cycles: Cycles | None, shares: int | None = None) -> Plan:
+    """Choose the algorithm by its cycles, cut the work and make the tables.
 
-    ``shares`` are the parts of the target channels that a cut may count on, or all panels.
+    ``shares`` are the parts of the channels that a cut may count on; those of the target, if it is
+    not said.
     """
-    cycles = _cycles(what, model)
-    winograd = cycles is not None and cycles[1] < cycles[0]
+    winograd = is_winograd(cycles)
     sizes = _sizes(what, winograd, shares)
     shape = np.zeros(1, SHAPE)
     for name, value in sizes.items():
@@ -151,11 +160,17 @@ def plan_gathering(what: Gathering, model: Model, shares: int | None = None) -> 
     phases, blocks, segments, taps = tables(shape[0], what.rows, what.columns, kernel)
     if winograd:
         tiles = sizes["chunk"] * sizes["tiles_down"] * sizes["tiles_across"]
-        segments = lengths_up_to(max(what.source_channels, tiles))
+        rows = steps(tiles, sizes["pixel"], sizes["panel"])
+        segments = pairs([(0, what.source_channels)], rows)
     return Plan(records(shape), phases, blocks, segments, taps, cycles)
 
 
-def _cycles(what: Gathering, model: Model) -> tuple[float, float] | None:
+def is_winograd(cycles: Cycles | None) -> bool:
+    """Tell whether Winograd's algorithm is the one of fewer cycles."""
+    return cycles is not None and cycles[1] < cycles[0]
+
+
+def cycles_of(what: Gathering, model: Model) -> Cycles | None:
     """Return the model's cycles for either algorithm, None if only the direct one will do."""
     if not (winograd_cost.ENABLED and winograd_cost.fits(what.geometry)):
         return None
@@ -170,9 +185,13 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     rows, columns = what.rows, what.columns
     out_group, panel = what.target_channels // groups, PANEL_VECTORS * what.lanes
     panels = -(-out_group // panel)
-    cut = (winograd_cut if winograd else direct_cut)(
-        images, rows, columns, what.source_channels, what.lanes, shares or panels
-    )
+    part_channels = what.part_channels or what.source_channels
+    pixel = pixel_step(part_channels, what.lanes)
+    if winograd:
+        cut = winograd_cut(images, rows, columns, pixel, what.lanes, shares or panels)
+    else:
+        shares = shares or min(panels, DIRECT_SHARES)
+        cut = direct_cut(images, rows, columns, pixel, what.beside, what.lanes, shares)
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
     if groups == 1 and tasks < LEAST_TASKS:
@@ -184,11 +203,13 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "out_group": out_group,
         "panels": panels,
         "part_panels": part_panels,
+        "part_channels": part_channels,
         "parts": -(-panels // part_panels),
         "panel": panel,
         "source_rows": rows.source_size,
         "source_columns": columns.source_size,
         "source_channels": what.source_channels,
+        "pixel": pixel,
         "target_rows": rows.target_size,
         "target_columns": columns.target_size,
         "target_channels": what.target_channels,

@@ -9,6 +9,9 @@ from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 SCRATCH_BYTES = 256 * 1024
 """What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
 
+MOST_PIXELS = 4096
+"""Target pixels of a direct task: the table of their places has 16 bytes for each."""
+
 LEAST_TILES = 8
 """Tiles of a Winograd task below which its products would be too short."""
 
@@ -20,32 +23,44 @@ LEAST_TASKS = 16
 
 
 def direct_cut(
-    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
+    images: int, rows: Gather, columns: Gather, pixel: int, beside: int, lanes: int, shares: int
 ) -> dict[str, int]:
-    """Cut images into bands whose scratch fits the cache: a multiple of the step."""
+    """Cut images into bands whose scratch fits the cache: a multiple of the step.
+
+    Several small images go together, as long as there are enough tasks: with those that come of
+    ``shares`` parts of the channels. ``beside`` are the elements per target pixel that have to stay
+    in the cache as well.
+    """
     width = columns.scratch(columns.target_size)
     steps = -(-rows.target_size // rows.target_step)
-    wanted = -(-LEAST_TASKS // max(1, images * min(shares, DIRECT_SHARES)))
-    steps = max(1, -(-steps // wanted))
-    while steps > 1 and rows.scratch(steps * rows.target_step) * width * channels * 4 > (
-        SCRATCH_BYTES
-    ):
+    least = -(-LEAST_TASKS // shares)
+    steps = max(1, -(-steps // -(-least // max(1, images))))
+
+    def fit(steps: int) -> int:
+        targets = steps * rows.target_step * columns.target_size
+        held = rows.scratch(steps * rows.target_step) * width * pixel + targets * beside
+        return min(SCRATCH_BYTES // max(1, 4 * held), MOST_PIXELS // max(1, targets))
+
+    while steps > 1 and not fit(steps):
         steps -= 1
     band_rows = steps * rows.target_step
+    bands = -(-rows.target_size // band_rows)
+    chunk = max(1, min(fit(steps), images // least)) if bands == 1 else 1
     scratch_rows = rows.scratch(band_rows)
+    size = scratch_rows * width * pixel
     return {
-        "chunk": 1,
+        "chunk": chunk,
         "band_rows": band_rows,
-        "bands": -(-rows.target_size // band_rows),
+        "bands": bands,
         "scratch_rows": scratch_rows,
         "scratch_columns": width,
-        "inner_place": scratch_rows * width * channels,
-        "work": scratch_rows * width * channels + 2 * lanes,
+        "inner_place": chunk * size,
+        "work": chunk * size + 2 * lanes,
     }
 
 
 def winograd_cut(
-    images: int, rows: Gather, columns: Gather, channels: int, lanes: int, shares: int
+    images: int, rows: Gather, columns: Gather, pixel: int, lanes: int, shares: int
 ) -> dict[str, int]:
     """Cut into whole rows of tiles, as many as make enough tasks; small images go together.
 
@@ -62,8 +77,8 @@ def winograd_cut(
     bands = -(-down // tile_rows)
     tiles = chunk * tile_rows * across
     scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
-    source = chunk * scratch_rows * scratch_columns * channels
-    transformed = POINTS * tiles * channels
+    source = chunk * scratch_rows * scratch_columns * pixel
+    transformed = POINTS * tiles * pixel
     products = POINTS * tiles * PANEL_VECTORS * lanes
     return {
         "chunk": chunk,

@@ -20,27 +20,33 @@ with a block's length and the number of blocks, not with their product."""
 
 
 def tables(shape: Any, rows: Gather, columns: Gather, kernel: int) -> tuple[Table, ...]:
-    """Make the tables of phases, blocks of terms, segments, and taps; count them in the shape."""
+    """Make the tables of phases, blocks of terms, places, and taps; count them in the shape.
+
+    The table of places has the segments of all phases, then their target pixels.
+    """
     channels, joined = int(shape["in_group"]), shape["groups"] == 1
-    phases: list[tuple[int, ...]] = []
+    spans: list[tuple[int, ...]] = []
     blocks: list[tuple[int, int, int]] = []
     segments: list[tuple[int, int]] = []
+    pixels: list[Table] = []
     taps: list[int] = []
     for row_phase, column_phase in itertools.product(rows.phases, columns.phases):
-        pairs = itertools.product(row_phase.taps, column_phase.taps)
+        pair = (rows, row_phase), (columns, column_phase)
         terms, first_block = len(taps) * channels, len(blocks)
-        taps.extend(p * kernel + q for (p, _), (q, _) in pairs)
-        offsets = tap_offsets(shape, (rows, row_phase), (columns, column_phase))
-        for before, runs in _blocks(runs_of(offsets, channels, joined)):
+        both = itertools.product(row_phase.taps, column_phase.taps)
+        taps.extend(p * kernel + q for (p, _), (q, _) in both)
+        for before, runs in _blocks(runs_of(tap_offsets(shape, *pair), channels, joined)):
             blocks.append((len(segments), len(segments) + len(runs), terms + before))
             segments.extend(runs)
-        pixels = _pixels(shape, (rows, row_phase), (columns, column_phase))
-        phases.append((*pixels, first_block, len(blocks)))
-    shape["phases"], shape["terms"] = len(phases), len(taps) * channels
+        spans.append((*_counts(shape, *pair), first_block, len(blocks)))
+        pixels.append(_pixels(shape, *pair))
+    shape["phases"], shape["terms"] = len(spans), len(taps) * channels
+    firsts = itertools.accumulate(map(len, pixels), initial=len(segments))
+    phases = [(first, *span) for first, span in zip(firsts, spans, strict=False)]
     return (
         records(np.array(phases, PHASE)),
         records(np.array(blocks, BLOCK)),
-        np.array(segments, np.int64).reshape(-1),
+        pairs(segments, *pixels),
         np.array(taps, np.int64),
     )
 
@@ -50,30 +56,38 @@ def tap_offsets(
 ) -> list[int]:
     """Return where in the scratch buffer a phase's taps lie, from its first pixel's place."""
     (rows, down), (columns, across) = row_phase, column_phase
-    width, channels = int(shape["scratch_columns"]), int(shape["source_channels"])
+    width, pixel = int(shape["scratch_columns"]), int(shape["pixel"])
     return [
-        ((p - rows.low) * width + q - columns.low) * channels
+        ((p - rows.low) * width + q - columns.low) * pixel
         for (_, p), (_, q) in itertools.product(down.taps, across.taps)
     ]
 
 
+def _counts(
+    shape: Any, row_phase: tuple[Gather, Phase], column_phase: tuple[Gather, Phase]
+) -> tuple[int, int]:
+    """Return the number of a phase's target pixels in a band of one image, and in the last one."""
+    (rows, down), (columns, across) = row_phase, column_phase
+    last_rows = rows.target_size - int(shape["bands"] - 1) * int(shape["band_rows"])
+    width = columns.count(across, columns.target_size)
+    return rows.count(down, int(shape["band_rows"])) * width, rows.count(down, last_rows) * width
+
+
 def _pixels(
     shape: Any, row_phase: tuple[Gather, Phase], column_phase: tuple[Gather, Phase]
-) -> tuple[int, ...]:
-    """Return what a phase's record says of its target pixels: the first, how many, how far."""
+) -> Table:
+    """Return where a phase's target pixels begin in the scratch buffer, and in the target."""
     (rows, down), (columns, across) = row_phase, column_phase
-    sources, targets = shape["source_channels"], shape["target_channels"]
-    last_rows = rows.target_size - (shape["bands"] - 1) * shape["band_rows"]
-    return (
-        (down.first * columns.target_size + across.first) * targets,
-        rows.count(down, shape["band_rows"]),
-        rows.count(down, last_rows),
-        columns.count(across, columns.target_size),
-        columns.source_step * sources,
-        rows.source_step * shape["scratch_columns"] * sources,
-        columns.target_step * targets,
-        rows.target_step * columns.target_size * targets,
-    )
+    band = min(int(shape["band_rows"]), rows.target_size)
+    image = np.arange(int(shape["chunk"]))[:, None, None]
+    i = np.arange(rows.count(down, band))[:, None]
+    j = np.arange(columns.count(across, columns.target_size))
+    row = image * int(shape["scratch_rows"]) + i * rows.source_step
+    source = row * int(shape["scratch_columns"]) + j * columns.source_step
+    row = image * rows.target_size + down.first + i * rows.target_step
+    target = row * columns.target_size + across.first + j * columns.target_step
+    places = (source * int(shape["pixel"]), target * int(shape["target_channels"]))
+    return np.stack(np.broadcast_arrays(*places), axis=-1).reshape(-1, 2)
 
 
 def runs_of(offsets: list[int], channels: int, joined: bool) -> list[tuple[int, int]]:
@@ -100,8 +114,11 @@ def _blocks(runs: list[tuple[int, int]]) -> list[tuple[int, list[tuple[int, int]
     return blocks
 
 
-def lengths_up_to(longest: int) -> Table:
-    """Return segments of the lengths 0, 1, 2, ... at the beginning of a row."""
-    segments = np.zeros((longest + 1, 2), np.int64)
-    segments[:, 1] = np.arange(longest + 1)
-    return segments.reshape(-1)
+def steps(count: int, first: int, second: int) -> Table:
+    """Return the pairs (0, 0), (first, second), (2 · first, 2 · second), ..."""
+    return np.outer(np.arange(count), (first, second))
+
+
+def pairs(*parts: list[tuple[int, int]] | Table) -> Table:
+    """Return pairs of integers one after the other, as the micro-kernel reads them."""
+    return np.concatenate([np.array(part, np.int64).reshape(-1) for part in parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -12,30 +13,31 @@ from kernels.backends.numba import winograd_cost
 from kernels.backends.numba.axes import forward_gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.packing import PACK_CHANNELS
-from kernels.backends.numba.plan import Gathering, Plan, plan_gathering
-from kernels.backends.numba.plan_tables import SHAPE, Table, records
-from kernels.backends.numba.plan_terms import MOST_TERMS, runs_of, tap_offsets
+from kernels.backends.numba.plan import Gathering, Plan, cycles_of, is_winograd, plan_gathering
+from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
+from kernels.backends.numba.plan_terms import MOST_TERMS, pairs, steps, tap_offsets
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS, TILE
 from kernels.geometry import ConvGeometry
 
 MOST_PARTIALS = 16
-PARTIAL_BYTES = 16 * 2**20
+PARTIAL_BYTES = 2 * 2**20
 """Limits to the partial weight gradients that are summed side by side."""
 
-SUMS_BYTES = 640 * 1024
-"""What the sums of one of them may take; of wider ones a task does some of the target channels."""
+SUMS_BYTES, WINOGRAD_SUMS_BYTES = 320 * 1024, 640 * 1024
+"""What the sums of one of them may take; of wider ones a task does some of the source channels. Of
+these it loads no others, but all target channels: by Winograd's algorithm these are transformed for
+each part, and 2 vectors of source channels are the least."""
 
 
 @dataclass(frozen=True)
 class WeightPlan:
     """A plan for the weight gradient: arrays for the tasks, and sizes for Python.
 
-    ``tasks`` accumulate, ``parts`` for each part of the target channels; ``blocks`` are unpacked.
+    ``tasks`` accumulate, ``parts`` for each part of the source channels; ``blocks`` are unpacked.
     """
 
     shape: Table
-    phases: Table
     segments: Table
     parts: int
     tasks: int
@@ -47,8 +49,8 @@ class WeightPlan:
 
     @functools.cached_property
     def entries(self) -> tuple[Any, ...]:
-        """The entries SHAPES, PHASES and SEGMENTS."""
-        return fixed(self.shape, self.phases, self.segments)
+        """The entries SHAPES and SEGMENTS."""
+        return fixed(self.shape, self.segments)
 
 
 @functools.lru_cache(maxsize=512)
@@ -59,29 +61,20 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     shape[0] = forward.shape[0]
     s, g = shape[0], shape[1]
     s["row"] = -(-s["out_group"] // lanes) * lanes
-    g["source_rows"], g["source_columns"] = s["target_rows"], s["target_columns"]
-    g["source_channels"] = s["target_channels"]
-    g["scratch_rows"] = g["band_step"] = s["band_rows"]
-    g["scratch_columns"] = TILE * s["tiles_across"] if s["winograd"] else s["target_columns"]
-    g["scratch_place"] = s["work"]
-    size = s["chunk"] * g["scratch_rows"] * g["scratch_columns"] * g["source_channels"]
-    s["work"] += -(-(size + s["panel"]) // lanes) * lanes
+    s["parts"] = -(-s["source_channels"] // s["part_channels"])
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
-    rows = POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]
-    total = int(rows * s["row"])
+    _place_gradients(s, g, lanes)
+    total = int((POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]) * s["row"])
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
-    s["part_panels"] = max(1, SUMS_BYTES // (4 * rows * s["panel"]))
-    s["parts"] = -(-s["panels"] // s["part_panels"])
     blocks = geometry.groups * -(-int(s["in_group"]) // PACK_CHANNELS)
     taps = geometry.height.kernel * geometry.width.kernel
     most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
-    segments = forward.segments if s["winograd"] else _weight_segments(forward, geometry)
-    s["segments"] = len(segments)
-    parts = max(1, min(tasks, -(-MOST_PARTIALS // int(s["parts"])), most))
+    segments, terms = _winograd_terms(s) if s["winograd"] else _direct_terms(s, geometry)
+    s["first_term"], s["a_step"] = len(segments), geometry.width.stride * s["pixel"]
+    parts = _power_of_two(min(tasks, -(-MOST_PARTIALS // int(s["parts"])), int(most)))
     return WeightPlan(
         records(shape),
-        forward.phases,
-        segments,
+        pairs(segments, terms),
         parts=parts,
         tasks=parts * int(s["parts"]),
         blocks=blocks,
@@ -92,18 +85,67 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     )
 
 
+def _power_of_two(limit: int) -> int:
+    """Return the largest power of two up to a limit: 7 parts keep 2 threads busy for 4 of them."""
+    return 1 << max(1, limit).bit_length() - 1
+
+
+def _place_gradients(s: Any, g: Any, lanes: int) -> None:
+    """Fill in how the gradients of a task's target pixels lie behind its source pixels."""
+    g["source_rows"], g["source_columns"] = s["target_rows"], s["target_columns"]
+    g["source_channels"] = s["target_channels"]
+    g["pixel"] = pixel_step(int(s["target_channels"]), lanes)
+    g["scratch_rows"] = g["band_step"] = s["band_rows"]
+    g["scratch_columns"] = TILE * s["tiles_across"] if s["winograd"] else s["target_columns"]
+    g["scratch_place"] = s["work"]
+    size = s["chunk"] * g["scratch_rows"] * g["scratch_columns"] * g["pixel"]
+    s["work"] += -(-(size + s["panel"]) // lanes) * lanes
+
+
 def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the forward pass by the algorithm that suits the weight gradient."""
-    shares = 4 * -(-geometry.out_channels // (PANEL_VECTORS * lanes))
     what = Gathering.forward(geometry, lanes)
-    return plan_gathering(what, winograd_cost.weight_cycles, shares)
+    cycles = cycles_of(what, winograd_cost.weight_cycles)
+    channels = _part_channels(geometry, is_winograd(cycles), lanes)
+    beside = pixel_step(what.target_channels, lanes)
+    what = dataclasses.replace(what, part_channels=channels, beside=beside)
+    shares = max(4, -(-what.source_channels // channels))
+    if is_winograd(cycles):
+        shares = 4 * -(-what.target_channels // (PANEL_VECTORS * lanes))
+    return plan_gathering(what, cycles, shares)
 
 
-def _weight_segments(forward: Plan, geometry: ConvGeometry) -> Table:
-    """List the rows of pixels in a band, then the runs of terms."""
-    phase = forward.phases[0]
-    pixels = [(i * phase["a_row"], phase["columns"]) for i in range(forward.band_rows)]
+def _part_channels(geometry: ConvGeometry, winograd: bool, lanes: int) -> int:
+    """Return how many source channels a task does: vectors of them, or all."""
+    C = geometry.channels
+    if geometry.groups > 1:
+        return C
+    points = POINTS if winograd else geometry.height.kernel * geometry.width.kernel
+    sums = 4 * points * C * geometry.out_channels
+    least, most = (2, WINOGRAD_SUMS_BYTES) if winograd else (1, SUMS_BYTES)
+    vectors = -(-C // lanes)
+    return min(C, max(least, -(-vectors // -(-sums // most))) * lanes)
+
+
+def _winograd_terms(s: Any) -> tuple[Table, Table]:
+    """Return a segment of each number of tiles, and where the terms and their sums begin."""
+    tiles = int(s["chunk"] * s["tiles_down"] * s["tiles_across"])
+    return steps(tiles + 1, 0, 1), steps(int(s["part_channels"]), 1, int(s["row"]))
+
+
+def _direct_terms(s: Any, geometry: ConvGeometry) -> tuple[Table, Table]:
+    """Return a task's rows of pixels as segments, and where the terms and their sums begin.
+
+    The terms of a channel follow one another, so that fewer channels have the first ones.
+    """
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
-    offsets = tap_offsets(forward.shape[0], (rows, rows.phases[0]), (columns, columns.phases[0]))
-    runs = runs_of(offsets, forward.in_group, forward.groups == 1)
-    return np.array(pixels + runs, np.int64).reshape(-1)
+    image = np.arange(int(s["chunk"]))[:, None] * int(s["scratch_rows"])
+    row = image + np.arange(int(s["band_rows"])) * rows.source_step
+    segments = np.zeros((row.size, 2), np.int64)
+    segments[:, 0] = row.reshape(-1) * int(s["scratch_columns"] * s["pixel"])
+    segments[:, 1] = columns.target_size
+    taps = tap_offsets(s, (rows, rows.phases[0]), (columns, columns.phases[0]))
+    channel = np.arange(min(int(s["in_group"]), int(s["part_channels"])))[:, None]
+    term = np.arange(len(taps)) * int(s["in_group"]) + channel
+    places = np.stack((taps + channel, term * int(s["row"])), axis=-1)
+    return segments, places.reshape(-1, 2)

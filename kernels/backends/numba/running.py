@@ -17,7 +17,8 @@ from kernels.backends.numba.calls import (
     LOAD,
     MERGED,
     MOMENTS,
-    PHASES,
+    PARTIALS,
+    PARTIALS_SIZE,
     POINTS,
     SEGMENTS,
     SHAPES,
@@ -25,8 +26,6 @@ from kernels.backends.numba.calls import (
     SLOTS,
     SLOTTED,
     START,
-    SUMS,
-    SUMS_SIZE,
     TAPS,
     TARGET,
     UNPACKING,
@@ -137,9 +136,9 @@ def run_accumulate(
         table: list[Any] = [None] * ENTRIES
         table[:LOAD] = read.entries(source)
         table[LOAD : 2 * LOAD] = pulled.entries(grad)
-        table[SHAPES], table[PHASES], table[SEGMENTS] = plan.entries
+        table[SHAPES], table[SEGMENTS] = plan.entries
         table[SLOTS : SLOTTED + 1] = slots, slots is not None
-        table[SUMS : SUMS_SIZE + 1] = partials, plan.parts, plan.size
+        table[PARTIALS : PARTIALS_SIZE + 1] = partials, plan.parts, plan.size
         table[GRAD_FILTERS], table[UNPACKING] = flat.reshape(-1), unpacking
         run(phases, table, memory[sums + inner :], plan.work)
     if flat is not out:

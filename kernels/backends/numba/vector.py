@@ -55,6 +55,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         add_rows,
         add_rows_first,
         rank_one_update,
+        repeat_row,
         store_rows,
         store_rows_first,
     )
@@ -118,6 +119,7 @@ else:
         add_rows,
         add_rows_first,
         rank_one_update,
+        repeat_row,
         store_rows,
         store_rows_first,
     )
@@ -176,6 +178,7 @@ __all__ = [
     "prefetch",
     "rank_one_update",
     "repeat",
+    "repeat_row",
     "replaced",
     "select",
     "splat",

@@ -12,18 +12,16 @@ rows; between the two, a tile's values are in a small buffer that stays in the L
 from __future__ import annotations
 
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.micro_kernel import NO_BASE, multiply_panel
+from kernels.backends.numba.micro_kernel import SUMS, ZEROS, multiply_panel
 from kernels.backends.numba.vector import (
     add,
     constant,
     lanes,
+    load,
     load_first,
-    load_rows,
-    load_rows_first,
     multiply_add,
+    store,
     store_first,
-    store_rows,
-    store_rows_first,
     subtract,
 )
 
@@ -35,9 +33,8 @@ def _plus_scaled(y, factor, x):
 
 
 @serial
-def _bt(d):
+def _bt(d0, d1, d2, d3, d4, d5):
     """Bᵀ d: of source pixels."""
-    d0, d1, d2, d3, d4, d5 = d
     even, odd = _plus_scaled(d4, -4.0, d2), _plus_scaled(d3, -4.0, d1)
     far, near = subtract(d4, d2), subtract(d3, d1)
     return (
@@ -51,11 +48,14 @@ def _bt(d):
 
 
 @serial
-def _at(m):
+def _at(m0, m1, m2, m3, m4, m5):
     """Aᵀ m: of products."""
-    m0, m1, m2, m3, m4, m5 = m
-    sum_1, difference_1 = add(m1, m2), subtract(m1, m2)
-    sum_2, difference_2 = add(m3, m4), subtract(m3, m4)
+    sum_1, difference_1, sum_2, difference_2 = (
+        add(m1, m2),
+        subtract(m1, m2),
+        add(m3, m4),
+        (subtract(m3, m4)),
+    )
     return (
         add(m0, add(sum_1, sum_2)),
         _plus_scaled(difference_1, 2.0, difference_2),
@@ -65,9 +65,8 @@ def _at(m):
 
 
 @serial
-def _a(y):
+def _a(y0, y1, y2, y3):
     """A y: of target pixels' gradients."""
-    y0, y1, y2, y3 = y
     even, odd = add(y0, y2), add(y1, y3)
     far, near = _plus_scaled(y0, 4.0, y2), _plus_scaled(y1, 4.0, y3)
     return (
@@ -85,11 +84,27 @@ def _source_tile(work, place, row, pixel, valid, inner, to, step):
     """Store Bᵀ d B of a 6×6 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
     width = lanes(work)
     for j in range(6):
-        column = _bt(load_rows_first(work, place + j * pixel, row, 5, valid, 6))
-        store_rows(column, 6, work, inner + j * width, 6 * width)
+        at = place + j * pixel
+        column = _bt(
+            load_first(work, at, valid),
+            load_first(work, at + row, valid),
+            load_first(work, at + 2 * row, valid),
+            load_first(work, at + 3 * row, valid),
+            load_first(work, at + 4 * row, valid),
+            load_first(work, at + 5 * row, valid),
+        )
+        _store_column(work, inner + j * width, column)
     for i in range(6):
-        points = _bt(load_rows(work, inner + 6 * width * i, width, 5, 6))
-        store_rows_first(points, 6, work, to + 6 * step * i, step, valid)
+        at = inner + 6 * width * i
+        points = _bt(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+            load(work, at + 4 * width),
+            load(work, at + 5 * width),
+        )
+        _store_points(work, to + 6 * step * i, step, points, valid)
 
 
 @serial
@@ -97,11 +112,45 @@ def _gradient_tile(work, place, row, pixel, valid, inner, to, step):
     """Store A y Aᵀ of a 4×4 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
     width = lanes(work)
     for j in range(4):
-        column = _a(load_rows_first(work, place + j * pixel, row, 3, valid, 4))
-        store_rows(column, 6, work, inner + j * width, 6 * width)
+        at = place + j * pixel
+        column = _a(
+            load_first(work, at, valid),
+            load_first(work, at + row, valid),
+            load_first(work, at + 2 * row, valid),
+            load_first(work, at + 3 * row, valid),
+        )
+        _store_column(work, inner + j * width, column)
     for i in range(6):
-        points = _a(load_rows(work, inner + 6 * width * i, width, 3, 4))
-        store_rows(points, 6, work, to + 6 * step * i, step)
+        at = inner + 6 * width * i
+        points = _a(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+        )
+        _store_points(work, to + 6 * step * i, step, points, width)
+
+
+@serial
+def _store_column(work, inner, column):
+    """Store a column of 6 vectors in the inner buffer, whose rows have 6."""
+    row = 6 * lanes(work)
+    store(work, inner, column[0])
+    store(work, inner + row, column[1])
+    store(work, inner + 2 * row, column[2])
+    store(work, inner + 3 * row, column[3])
+    store(work, inner + 4 * row, column[4])
+    store(work, inner + 5 * row, column[5])
+
+
+@serial
+def _store_points(work, to, step, points, valid):
+    store_first(work, to, points[0], valid)
+    store_first(work, to + step, points[1], valid)
+    store_first(work, to + 2 * step, points[2], valid)
+    store_first(work, to + 3 * step, points[3], valid)
+    store_first(work, to + 4 * step, points[4], valid)
+    store_first(work, to + 5 * step, points[5], valid)
 
 
 @serial
@@ -109,10 +158,29 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
     """Store Aᵀ m A plus ``base``: the first ``rows`` × ``columns`` pixels of a 4×4 tile."""
     width = lanes(work)
     for j in range(6):
-        column = _at(load_rows(work, place + j * step, 6 * step, 5, 6))
-        store_rows(column, 4, work, inner + j * width, 6 * width)
+        at = place + j * step
+        column = _at(
+            load(work, at),
+            load(work, at + 6 * step),
+            load(work, at + 12 * step),
+            load(work, at + 18 * step),
+            load(work, at + 24 * step),
+            load(work, at + 30 * step),
+        )
+        store(work, inner + j * width, column[0])
+        store(work, inner + (6 + j) * width, column[1])
+        store(work, inner + (12 + j) * width, column[2])
+        store(work, inner + (18 + j) * width, column[3])
     for i in range(rows):
-        pixels = _at(load_rows(work, inner + 6 * width * i, width, 5, 6))
+        at = inner + 6 * width * i
+        pixels = _at(
+            load(work, at),
+            load(work, at + width),
+            load(work, at + 2 * width),
+            load(work, at + 3 * width),
+            load(work, at + 4 * width),
+            load(work, at + 5 * width),
+        )
         put = to + i * row
         store_first(target, put, add(base, pixels[0]), valid)
         if columns > 1:
@@ -124,9 +192,12 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
 
 
 @serial
-def transform_sources(work, images, s):
-    """Transform the scratch buffer's tiles of so many images to [point][tile][channel]."""
-    C, width = s.source_channels, lanes(work)
+def transform_sources(work, images, C, s):
+    """Transform the scratch buffer's tiles of so many images to [point][tile][channel].
+
+    Tiles, too, are ``s.pixel`` apart.
+    """
+    width = lanes(work)
     tiles = images * s.tiles_down * s.tiles_across
     for tile in range(tiles):
         across = tile % s.tiles_across
@@ -135,19 +206,17 @@ def transform_sources(work, images, s):
         pixel = (image * s.scratch_rows + 4 * down) * s.scratch_columns + 4 * across
         for c in range(0, C, width):
             _source_tile(
-                work, s.scratch_place + pixel * C + c, s.scratch_columns * C, C,
-                min(width, C - c), s.inner_place, tile * C + c, tiles * C,
+                work, s.scratch_place + pixel * s.pixel + c, s.scratch_columns * s.pixel, s.pixel,
+                min(width, C - c), s.inner_place, tile * s.pixel + c, tiles * s.pixel,
             )  # fmt: skip
 
 
 @serial
-def convolve_winograd(
-    target, rows, images, work, weights, start, panel_from, panel_to, segments, s
-):
+def convolve_winograd(target, rows, images, work, weights, start, panel_from, panel_to, table, s):
     """Write ``rows`` target rows of so many images.
 
     The tiles' sources are in ``work``, by ``transform_sources``; ``weights`` are
-    [point][panel][source channel][panel's channels].
+    [point][panel][source channel][panel's channels]. ``table`` is one segment, then the tiles.
     """
     C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
@@ -158,9 +227,9 @@ def convolve_winograd(
         for point in range(36):
             products = s.products_place + point * tiles * s.panel
             multiply_panel(
-                work, start, work, weights, segments, tiles, columns,
-                products, 0, point * tiles * C, s.panel, NO_BASE, C, 1,
-                point * point_weights + panel * C * s.panel, s.panel, C, C + 1,
+                work, start, work, weights, table, 1, tiles, columns,
+                ZEROS, products, 0, point * tiles * s.pixel, 1,
+                point * point_weights + panel * C * s.panel, s.panel, 0, 1,
             )  # fmt: skip
         _transform_products(target, rows, tiles, work, start, panel * s.panel, V, s)
 
@@ -186,21 +255,20 @@ def _transform_products(target, rows, tiles, work, start, c, V, s):
 
 
 @serial
-def accumulate_winograd(sums, add, v_from, v_to, images, work, segments, s, g):
-    """Add the tiles' products to the sums of each point, [point][channel][row], or begin them.
+def accumulate_winograd(sums, add, c_from, c_to, images, work, table, s, g):
+    """Add some channels' products to the sums of each point, [point][channel][row], or begin them.
 
     The sources' tiles are in ``work``, by ``transform_sources``, and so are the gradients, as ``g``
-    says.
+    says. ``table`` begins with a segment of each number of tiles.
     """
-    C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
-    for v in range(v_from, v_to, s.panel):
+    for v in range(0, s.out_group, s.panel):
         _transform_gradients(work, tiles, v, s, g)
         for point in range(36):
-            c = point * C * s.row + v
+            c = (point * s.source_channels + c_from) * s.row + v
             multiply_panel(
-                sums, sums, work, work, segments, C, min(s.panel, s.row - v),
-                c, c, point * tiles * C, s.row, s.row if add else NO_BASE, 1, C,
+                sums, sums, work, work, table, s.first_term, c_to - c_from, min(s.panel, s.row - v),
+                SUMS if add else ZEROS, c, 0, point * tiles * s.pixel, s.pixel,
                 s.products_place + point * tiles * s.panel, s.panel, tiles, tiles + 1,
             )  # fmt: skip
 
@@ -215,7 +283,7 @@ def _transform_gradients(work, tiles, v, s, g):
         pixel = (image * g.scratch_rows + 4 * down) * g.scratch_columns + 4 * across
         for c in range(v, min(v + s.panel, O), width):
             _gradient_tile(
-                work, g.scratch_place + pixel * O + c, g.scratch_columns * O, O,
+                work, g.scratch_place + pixel * g.pixel + c, g.scratch_columns * g.pixel, g.pixel,
                 min(width, O - c), s.inner_place,
                 s.products_place + tile * s.panel + c - v, tiles * s.panel,
             )  # fmt: skip
