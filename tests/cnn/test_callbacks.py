@@ -99,6 +99,13 @@ def test_a_callback_may_stop_the_training() -> None:
     assert len(recorder.history) == 2
 
 
+def test_callbacks_may_come_from_a_generator() -> None:
+    recorder = Recorder()
+    trainer = cnn.Trainer(small_net(), backend="numpy")
+    trainer.fit(stripes(9), stripes(5, 1), 1, callbacks=(one for one in [recorder]))
+    assert recorder.told[-1] == "end"
+
+
 def test_callbacks_must_be_observers() -> None:
     with pytest.raises(TypeError, match=r"callbacks must be of cnn.Observer, got <class"):
         fit(Recorder)  # type: ignore[arg-type]
