@@ -30,7 +30,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
 
     def _make_reader(dtype: np.dtype[Any]) -> Any:
         def read(table: Any, index: int) -> Any:
-            if table is None:
+            if not isinstance(table, np.ndarray):  # there is none
                 return None
             return table[index] if dtype.names else table.reshape(-1)[index:]
 

@@ -96,7 +96,7 @@ def run_gather(
         phases.append(Phase(MERGE_MOMENTS, 1, 1))
     with borrowed(plain + points + plan.work * _most(team), source.dtype) as memory:
         packed, transformed = memory[:plain], memory[plain : plain + points]
-        table: list[Any] = [None] * ENTRIES
+        table: list[Any] = [0] * ENTRIES
         table[:LOAD] = loaded.entries(source)
         table[SHAPES : SEGMENTS + 1] = plan.entries
         table[SLOTS : SLOTTED + 1] = finished.slots, plan.slots
@@ -133,7 +133,7 @@ def run_accumulate(
     )
     with borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
         partials, unpacking = memory[:sums], memory[sums : sums + inner]
-        table: list[Any] = [None] * ENTRIES
+        table: list[Any] = [0] * ENTRIES
         table[:LOAD] = read.entries(source)
         table[LOAD : 2 * LOAD] = pulled.entries(grad)
         table[SHAPES], table[SEGMENTS] = plan.entries

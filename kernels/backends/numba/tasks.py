@@ -36,6 +36,9 @@ TASK, TIMES, TEAM, PHASE = range(4)
 """What there is for each phase: address, how often, and on how many threads at most."""
 
 
+_PLAIN = frozenset((int, bool))
+
+
 class Task:
     """A function that is one of many alike, which may run at the same time.
 
@@ -55,10 +58,14 @@ class Task:
     ) -> None:
         self.function = function
         self._code = Standalone(function, pointers=1, integers=1, needs=needs)
+        self._addresses: dict[np.dtype[Any], int] = {}
 
     def address(self, dtype: np.dtype[Any]) -> int:
         """Return where its code for a dtype is, compiled now if it was not."""
-        return self._code.prepare(dtype)
+        known = self._addresses.get(dtype)
+        if known is None:
+            known = self._addresses[dtype] = self._code.prepare(dtype)
+        return known
 
 
 class Phase(NamedTuple):
@@ -98,7 +105,10 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
     numbers = [0, len(phases), _address(work), size * work.itemsize]
     for task, times, team in phases:
         numbers += (task.address(work.dtype), times, team)
-    numbers += [_address(e) if isinstance(e, np.ndarray) else e or 0 for e in entries]
+    numbers += [
+        entry if type(entry) in _PLAIN else 0 if entry is None else _address(entry)
+        for entry in entries
+    ]
     numbers[LENGTH] = len(numbers)
     threads.run(_run_tables, (np.array(numbers, np.int64), threads.forked()))
 
@@ -109,9 +119,11 @@ def fixed(*arrays: NDArray[Any]) -> tuple[Any, ...]:
 
 
 def _address(array: NDArray[Any]) -> int:
+    if array.size == 0:
+        return 0
     try:
         return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
-    except (TypeError, ValueError, BufferError):  # read-only, or empty; takes 1 µs longer
+    except (TypeError, ValueError, BufferError):  # read-only: takes 1 µs longer
         return int(array.ctypes.data)
 
 

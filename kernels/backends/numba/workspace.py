@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,17 +17,22 @@ _free: list[NDArray[np.uint8]] = []
 _lock = threading.Lock()
 
 
-@contextmanager
-def borrowed(size: int, dtype: np.dtype[Any]) -> Iterator[NDArray[Any]]:
+class borrowed:  # noqa: N801 - a context manager, made by hand: a generator takes 2 µs longer
     """Lend ``size`` uninitialised elements, aligned, to one caller at a time."""
-    nbytes = size * dtype.itemsize
-    buffer = _take(nbytes)
-    try:
-        yield buffer[:nbytes].view(dtype)
-    finally:
+
+    __slots__ = ("_buffer", "_dtype", "_nbytes")
+
+    def __init__(self, size: int, dtype: np.dtype[Any]) -> None:
+        self._dtype, self._nbytes = dtype, size * dtype.itemsize
+
+    def __enter__(self) -> NDArray[Any]:
+        self._buffer = _take(self._nbytes)
+        return self._buffer[: self._nbytes].view(self._dtype)
+
+    def __exit__(self, *_: object) -> None:
         with _lock:
             if len(_free) < MOST_KEPT:
-                _free.append(buffer)
+                _free.append(self._buffer)
 
 
 def _take(nbytes: int) -> NDArray[np.uint8]:
