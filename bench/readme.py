@@ -1,7 +1,8 @@
 """``make readme``: measure what README.md claims, and write it there.
 
 Training and tests run in a fresh clone of the last commit with an empty Numba cache, speeds and the
-cross-check in this checkout. What was measured goes to docs/measured.json and docs/bench.json,
+cross-check in this checkout. What was measured goes to docs/measured.json, docs/bench.json
+and docs/bench-full.json,
 pictures to docs/images; README.md gets what :func:`rendered` makes of them, between its markers.
 """
 
@@ -17,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import claims, recipes, results, running, tables
+from bench import claims, recipes, results, running, selection, tables
 from bench.turns import ROOT
 from cnn import environment
 from cnn.files import replacing
@@ -26,18 +27,19 @@ README = ROOT / "README.md"
 DOCS = ROOT / "docs"
 MEASURED = DOCS / "measured.json"
 BENCH = DOCS / "bench.json"
+BENCH_FULL = DOCS / "bench-full.json"
 IMAGES = DOCS / "images"
 
 TRAINING, RECIPES, TESTS, CROSSCHECK = "training", "recipes", "tests", "crosscheck"
-KILLS, BENCHMARK = "kills", "bench"
-PARTS = (TRAINING, RECIPES, TESTS, CROSSCHECK, KILLS, BENCHMARK)
+KILLS, BENCHMARK, ALL_CASES = "kills", "bench", "bench-full"
+PARTS = (TRAINING, RECIPES, TESTS, CROSSCHECK, KILLS, BENCHMARK, ALL_CASES)
 NOT_YET = ["Not measured yet."]
 SPEED_PICTURES = ("speedups.png", "roofline.png", "scaling.png")
 
 
 def publish(
     parts: Collection[str],
-    benchmark: Callable[[Path], results.Run],
+    benchmark: Callable[[str, Path], results.Run],
     tried: Sequence[recipes.Recipe],
 ) -> None:
     """Measure the named parts, keep the others as they were measured before, and write README.md.
@@ -47,7 +49,7 @@ def publish(
     parts : collection of str
         Out of PARTS.
     benchmark : callable
-        Makes a run and writes its pictures into the folder it is given.
+        Makes a run of a suite and writes its pictures into the folder it is given.
     tried : sequence of Recipe
         What the part RECIPES trains with.
     """
@@ -66,9 +68,11 @@ def publish(
             if part in parts:
                 measured[part] = measure() | {"conditions": _conditions()}
         if BENCHMARK in parts:
-            benchmark(folder).write(BENCH)
+            benchmark(selection.QUICK, folder).write(BENCH)
             for picture in SPEED_PICTURES:
                 shutil.copyfile(folder / picture, IMAGES / picture)
+        if ALL_CASES in parts:
+            benchmark(selection.FULL, folder).write(BENCH_FULL)
     with replacing(MEASURED) as temporary:
         temporary.write_text(json.dumps(measured, indent=2) + "\n")
     with replacing(README) as temporary:
@@ -81,6 +85,7 @@ def rendered(text: str) -> str:
     sections = {
         "speed": _speed(run),
         "costs": _costs(run),
+        "all-cases": _all_cases(results.load(BENCH_FULL)) if BENCH_FULL.exists() else NOT_YET,
         "training": _training(measured[TRAINING]),
         "recipes": _recipes(measured[RECIPES]) if RECIPES in measured else NOT_YET,
         "tests": _tests(measured[TESTS]),
@@ -122,6 +127,20 @@ def _costs(run: results.Run) -> list[str]:
         "![Growth with threads, batch and image size](docs/images/scaling.png)",
         "",
         *tables.training_runs(run),
+    ]
+
+
+def _all_cases(run: results.Run) -> list[str]:
+    return [
+        *tables.summary(run),
+        "",
+        tables.conditions(run),
+        "",
+        "<details><summary>Every case</summary>",
+        "",
+        *tables.best_rows(run),
+        "",
+        "</details>",
     ]
 
 

@@ -78,7 +78,7 @@ def conditions(run: Run) -> str:
 
 def summary(run: Run) -> list[str]:
     """Return a table with a row for each kind of case: geometric means of numba's speed."""
-    others = [name for name in ("numpy", "naive") if any(r.contestant == name for r in run.rows)]
+    others = _plain_backends(run)
     columns = [*others, *([BEST_PEER] if _peers(run) else [])]
     rows = []
     for title, kinds in KINDS.items():
@@ -92,30 +92,30 @@ def summary(run: Run) -> list[str]:
 
 def every_row(run: Run) -> list[str]:
     """Return the table with a row for each entrant on each pass of each case."""
-    has_naive = any(row.contestant == "naive" for row in run.rows)
+    others = _plain_backends(run)
     heads = ["case", "pass", "contestant", "ms", "spread", "GFLOP/s or GB/s", "of the limit"]
-    heads += ["× numpy", *(["× naive"] if has_naive else [])]
+    heads += [f"× {name}" for name in others]
     heads += ["× best peer"] if _peers(run) else []
     rows = []
     for item in run.items():
         for name in contestants.NAMES:
             row = run.row(item, name)
             if row:
-                rows.append(_cells(run, row, has_naive))
+                rows.append(_cells(run, row, others))
     return table(heads, rows, left=3)
 
 
 def best_rows(run: Run, contestant: str = OURS) -> list[str]:
     """Return a table with one contestant's rows only."""
-    has_naive = any(row.contestant == "naive" for row in run.rows)
-    heads = ["case", "pass", "ms", "GFLOP/s or GB/s", "of the limit", "× numpy"]
-    heads += ["× naive"] if has_naive else []
+    others = _plain_backends(run)
+    heads = ["case", "pass", "ms", "GFLOP/s or GB/s", "of the limit"]
+    heads += [f"× {name}" for name in others]
     heads += ["× best peer", "which is"] if _peers(run) else []
     rows = []
     for item in run.items():
         row = run.row(item, contestant)
         if row:
-            cells = _cells(run, row, has_naive)
+            cells = _cells(run, row, others)
             peer = [run.best_peer(item) or ""] if _peers(run) else []
             rows.append([*cells[:2], cells[3], *cells[5:], *peer])
     return table(heads, rows, left=2)
@@ -167,7 +167,7 @@ def times(value: Ratio | None) -> str:
     return f"{DISTURBED if value.disturbed else ''}{_factor(value.value)}"
 
 
-def _cells(run: Run, row: Row, has_naive: bool) -> list[str]:
+def _cells(run: Run, row: Row, others: Sequence[str]) -> list[str]:
     item = row.item
     computes = row.flops > 0
     rate = f"{row.gflops:.3g} GFLOP/s" if computes else f"{row.gigabytes:.3g} GB/s"
@@ -182,8 +182,7 @@ def _cells(run: Run, row: Row, has_naive: bool) -> list[str]:
         f"{DISTURBED if row.disturbed else ''}{row.spread:.0%}",
         rate,
         f"{share:.0%}",
-        times(run.speed(item, row.contestant, "numpy")),
-        *([times(run.speed(item, row.contestant, "naive"))] if has_naive else []),
+        *(times(run.speed(item, row.contestant, name)) for name in others),
         *([times(run.speed(item, row.contestant, peer) if peer else None)] if _peers(run) else []),
     ]
 
@@ -206,6 +205,10 @@ def _mean_speed(run: Run, items: Sequence[Item], column: str) -> str:
         if speed:
             ratios.append(speed.value)
     return f"{_factor(statistics.geometric_mean(ratios))} ({len(ratios)})" if ratios else ""
+
+
+def _plain_backends(run: Run) -> list[str]:
+    return [name for name in ("numpy", "naive") if any(r.contestant == name for r in run.rows)]
 
 
 def _peers(run: Run) -> bool:
