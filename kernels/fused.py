@@ -19,6 +19,7 @@ and only shapes and dtypes are checked.
 
 from __future__ import annotations
 
+import functools
 from typing import cast
 
 import numpy as np
@@ -79,8 +80,12 @@ def gains(backend: str | None = None) -> bool:
     UnknownBackendError
         If there is no backend of that name.
     """
-    chosen = dispatch.resolve(backend)
-    functions = (getattr(chosen, name, None) for name in contract.fused_operations())
+    return _gains(cast(object, dispatch.resolve(backend)))
+
+
+@functools.cache
+def _gains(backend: object) -> bool:
+    functions = (getattr(backend, name, None) for name in contract.fused_operations())
     return any(function is not None and not composed(function) for function in functions)
 
 

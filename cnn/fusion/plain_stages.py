@@ -8,8 +8,8 @@ import numpy as np
 
 import kernels
 from cnn.fusion.memory import Buffer
-from cnn.fusion.stages import Stage
-from cnn.fusion.values import Value
+from cnn.fusion.stages import Stage, arrays_of
+from cnn.fusion.values import Value, check_parameters
 from cnn.layers import (
     AvgPool2d,
     Flatten,
@@ -18,9 +18,11 @@ from cnn.layers import (
     Linear,
     MaxPool2d,
     PaddedShortcut,
+    Softmax,
 )
 from cnn.layers.normalization import BatchNorm
 from kernels import dispatch
+from kernels.capturing import also
 from kernels.geometry import PoolGeometry
 
 L = TypeVar("L", bound=Layer)
@@ -51,6 +53,8 @@ class LayerStage(PlainStage[Layer]):
     What it returns may be a view of what it was given: see :attr:`Buffer.base`.
     """
 
+    repeats = False
+
     def __init__(self, layer: Layer, value: Value, out: Value, *, training: bool) -> None:
         super().__init__(layer, value, out)
         self._training = training
@@ -78,7 +82,7 @@ class FlattenStage(PlainStage[Flatten]):
     def forward(self) -> None:
         """Reshape."""
         if self.y.planned:
-            np.copyto(self.y.array.reshape(self.x.shape), self.x.array)
+            also(np.copyto, self.y.array.reshape(self.x.shape), self.x.array)
         else:
             self.y.array = self.x.array.reshape(self.y.shape)
 
@@ -97,6 +101,10 @@ class FlattenStage(PlainStage[Flatten]):
 
 class LinearStage(PlainStage[Linear]):
     """A linear layer."""
+
+    def held(self) -> tuple[object, ...]:
+        """Return the parameters' arrays."""
+        return arrays_of(self.layer)
 
     def forward(self) -> None:
         """Multiply by the weights."""
@@ -125,14 +133,19 @@ class NormStage(PlainStage[BatchNorm]):
         super().__init__(layer, value, out)
         self._mean, self._rstd = (np.empty_like(layer.weight.data) for _ in range(2))
 
+    def held(self) -> tuple[object, ...]:
+        """Return the parameters' arrays, and eps."""
+        return *arrays_of(self.layer), self.layer.eps
+
     def forward(self) -> None:
         """Normalise, and let the running statistics follow."""
         layer, x = self.layer, self.x.array
+        check_parameters(layer)
         weight, bias = layer.weight.data, layer.bias.data
         dispatch.resolve(None).batch_norm(
             x, weight, bias, layer.eps, out=self.y.array, mean=self._mean, rstd=self._rstd
         )
-        layer.track_rstd(self._mean, self._rstd, x.size // x.shape[1])
+        also(layer.track_rstd, self._mean, self._rstd, x.size // x.shape[1])
 
     def backward(self) -> None:
         """Compute all three gradients."""
@@ -205,6 +218,23 @@ class GlobalAvgPoolStage(PlainStage[GlobalAvgPool2d]):
         dispatch.resolve(None).global_avg_pool2d_backward(self.grad_y.array, out=self.grad_x.array)
 
 
+class SoftmaxStage(PlainStage[Softmax]):
+    """Softmax of each row."""
+
+    def forward(self) -> None:
+        """Turn scores into probabilities."""
+        dispatch.resolve(None).softmax(self.x.array, out=self.y.array)
+
+    def backward(self) -> None:
+        """Compute ``y · (grad_y - Σ_k grad_y·y)``."""
+        also(self._pull_back)
+
+    def _pull_back(self) -> None:
+        grad_y, y, grad_x = self.grad_y.array, self.y.array, self.grad_x.array
+        np.subtract(grad_y, (grad_y * y).sum(axis=1, keepdims=True), out=grad_x)
+        grad_x *= y
+
+
 class ShortcutStage(PlainStage[PaddedShortcut]):
     """A padded shortcut; its gradient is added to what the residual body left, if it can be."""
 
@@ -215,6 +245,9 @@ class ShortcutStage(PlainStage[PaddedShortcut]):
 
     def forward(self) -> None:
         """Copy every so many pixels; the other channels are 0."""
+        also(self._copy)
+
+    def _copy(self) -> None:
         y = self.y.array
         y[:, self._channels :] = 0
         y[:, : self._channels] = self.x.array[:, :, :: self._step, :: self._step]
@@ -230,6 +263,9 @@ class ShortcutStage(PlainStage[PaddedShortcut]):
 
     def backward(self) -> None:
         """Add the gradients to the pixels they came from."""
+        also(self._add_back)
+
+    def _add_back(self) -> None:
         grad_x = self.grad_x.array
         if not self._adds:
             grad_x[...] = 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter, is_
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
 from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
 from kernels import dispatch
+from kernels.capturing import Capture, capture
 
 
 class Program:
@@ -26,6 +28,8 @@ class Program:
         Of the batch.
     training : bool
         Whether :meth:`backward` may follow :meth:`forward`.
+    last : sequence of Layer
+        What follows the model's layers.
 
     Attributes
     ----------
@@ -40,13 +44,17 @@ class Program:
         If a batch of that shape does not fit the model.
     """
 
-    def __init__(self, model: Sequential, shape: Shape, *, training: bool) -> None:
+    def __init__(
+        self, model: Sequential, shape: Shape, *, training: bool, last: Sequence[Layer] = ()
+    ) -> None:
         self._input = Buffer(shape, model.dtype)
         walk = Walk(self._input, training=training)
-        self._output = walk.through(model)
+        self._output = walk.through(model, last)
         self.stages, self._norms = walk.stages, walk.norms
-        self._grad = Buffer(self._output.shape, model.dtype, planned=False)
+        self._grad = Buffer(self._output.shape, model.dtype)
         self._reversed = self._linked() if training else []
+        self._forward = Repeated(self.stages, _forward)
+        self._backward = Repeated(self._reversed, _backward)
         self.buffers = self._scheduled()
         self.size = place(self.buffers)
 
@@ -66,16 +74,13 @@ class Program:
         np.copyto(self._input.array, x)
         for norm in self._norms:
             norm.take_running()
-        for stage in self.stages:
-            stage.forward()
+        self._forward.run()
         return self._output.buffer.array
 
     def backward(self, grad_y: FloatArray) -> None:
         """Set the gradients of all parameters, given that of the outputs."""
-        self._grad.array = grad_y
-        for stage in self._reversed:
-            stage.backward()
-            stage.add_up()
+        np.copyto(self._grad.array, grad_y)
+        self._backward.run()
 
     def _linked(self) -> list[Stage]:
         """Tell the stages where gradients are; return those that have any, last to first."""
@@ -108,10 +113,55 @@ class Program:
         return [buffer for buffer in used.values() if buffer.planned]
 
 
-_SETTINGS: dict[type[Layer], tuple[str, ...]] = {
-    Conv2d: ("stride", "padding", "dilation", "groups"),
-    MaxPool2d: ("kernel_size", "stride", "padding"),
-    AvgPool2d: (
+def _forward(stage: Stage) -> None:
+    stage.forward()
+
+
+def _backward(stage: Stage) -> None:
+    stage.backward()
+    stage.add_up()
+
+
+class Repeated:
+    """What stages do one after the other, captured when it is first done.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        In order.
+    call : callable
+        What to do with each.
+    """
+
+    def __init__(self, stages: list[Stage], call: Callable[[Stage], None]) -> None:
+        self._stages, self._call = stages, call
+        self._captured: Capture | None = None
+        self._held: list[object] = []
+        self._can_be_captured = all(stage.repeats for stage in stages)
+
+    def run(self) -> None:
+        """Do it, again if it has been captured and nothing has been replaced since."""
+        if self._captured is not None and all(map(is_, self._holds(), self._held)):
+            self._captured.replay()
+        elif self._can_be_captured:
+            self._captured = capture(self._call_all)
+            self._can_be_captured = self._captured is not None
+            self._held = self._holds()
+        else:
+            self._call_all()
+
+    def _call_all(self) -> None:
+        for stage in self._stages:
+            self._call(stage)
+
+    def _holds(self) -> list[object]:
+        return [thing for stage in self._stages for thing in stage.held()]
+
+
+_settings_of: dict[type[Layer], Callable[[Layer], object]] = {
+    Conv2d: attrgetter("stride", "padding", "dilation", "groups"),
+    MaxPool2d: attrgetter("kernel_size", "stride", "padding"),
+    AvgPool2d: attrgetter(
         *("kernel_size", "stride", "padding", "ceil_mode"),
         *("count_include_pad", "divisor_override"),
     ),
@@ -123,6 +173,7 @@ def structure(model: Layer) -> list[object]:
     found: list[object] = []
     for layer in parts(model):
         found.append(layer)
-        for name in _SETTINGS.get(type(layer), ()):
-            found.append(getattr(layer, name))
+        settings = _settings_of.get(type(layer))
+        if settings is not None:
+            found.append(settings(layer))
     return found

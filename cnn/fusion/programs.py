@@ -10,17 +10,13 @@ from functools import partial
 from typing import Any
 
 import kernels
-from cnn.arrays import FloatArray
 from cnn.fusion.memory import Block, Shape
 from cnn.fusion.program import Program, structure
-from cnn.layers import Sequential
+from cnn.layers import Layer, Sequential
 from kernels import fused
 
 MOST_PROGRAMS = 8
 """Batch shapes that are kept ready: the one most used, the smaller last one, and some to spare."""
-
-KEPT_BYTES = 16 * 2**20
-"""The largest block that a model keeps between predictions: batch 1 needs no 100 KiB of it."""
 
 
 class Programs:
@@ -32,10 +28,12 @@ class Programs:
         What to run.
     training : bool
         Whether backward passes follow.
+    last : tuple of Layer
+        What follows the model's layers.
     """
 
-    def __init__(self, model: Sequential, *, training: bool) -> None:
-        self._model, self._training = model, training
+    def __init__(self, model: Sequential, *, training: bool, last: tuple[Layer, ...] = ()) -> None:
+        self._model, self._training, self._last = model, training, last
         self._block = Block()
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
         self._structure: list[object] = []
@@ -67,16 +65,14 @@ class Programs:
         finally:
             self._busy.release()
 
-    def outputs(self, x: FloatArray) -> FloatArray:
-        """Return the model's outputs for a batch; they last until the next run."""
-        if len(x) == 0:
-            return self._model.forward(x, training=self._training)
-        with self.running(x.shape) as program:
-            return program.forward(x)
+    def image_bytes(self, shape: Shape) -> int:
+        """Return how large the block for one image of a batch is."""
+        with self.running((1, *shape[1:])) as program:
+            return program.size
 
     def __reduce__(self) -> tuple[Any, tuple[Sequential]]:
         """Let copies and pickles, those of a trainer say, start with no programs."""
-        return partial(Programs, training=self._training), (self._model,)
+        return partial(Programs, training=self._training, last=self._last), (self._model,)
 
     def _program(self, shape: Shape) -> Program:
         now = structure(self._model)
@@ -93,39 +89,12 @@ class Programs:
         return program
 
     def _planned(self, shape: Shape) -> Program:
-        program = Program(self._model, shape, training=self._training)
+        program = Program(self._model, shape, training=self._training, last=self._last)
         if not self._block.holds(program.size):
             self._programs.clear()  # they hold on to the smaller block
             self._block.grow(program.size)
         program.bind(self._block)
         return program
-
-
-class Inference:
-    """Programs for predictions: several threads may predict at once, each on its own memory.
-
-    Copies of a model, and pickles, start with none.
-    """
-
-    def __init__(self) -> None:
-        self._idle: list[Programs] = []
-
-    @contextmanager
-    def programs(self, model: Sequential) -> Iterator[Programs]:
-        """Lend programs of a model to one thread."""
-        try:
-            programs = self._idle.pop()
-        except IndexError:
-            programs = Programs(model, training=False)
-        yield programs
-        if programs.nbytes <= KEPT_BYTES:
-            self._idle.append(programs)
-
-    def __deepcopy__(self, memo: object) -> Inference:
-        return Inference()
-
-    def __reduce__(self) -> tuple[type[Inference], tuple[()]]:
-        return Inference, ()
 
 
 def fuses(model: Sequential, wanted: bool | None) -> bool:

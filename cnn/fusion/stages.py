@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from itertools import chain
+from typing import ClassVar
 
 import numpy as np
 
 from cnn.fusion.memory import Buffer
 from cnn.fusion.values import Norm, Term, Value
-from cnn.layers import Conv2d
+from cnn.layers import Conv2d, Linear
+from cnn.layers.normalization import BatchNorm
 from kernels import fused
+from kernels.capturing import also
 from kernels.geometry import ConvGeometry, PoolGeometry
 from kernels.lazy import Read
 
@@ -33,7 +36,12 @@ class Stage(ABC):
         What else it keeps from its forward for its backward.
     gradients : list of Buffer
         What its backward reads and writes besides all that.
+    repeats : bool
+        Class attribute: whether it does the same with the same arrays each time, so that it can be
+        captured (:mod:`kernels.capturing`).
     """
+
+    repeats: ClassVar[bool] = True
 
     def __init__(self, inputs: tuple[Value, ...], out: Value) -> None:
         self.inputs, self.out = inputs, out
@@ -44,6 +52,10 @@ class Stage(ABC):
     @abstractmethod
     def forward(self) -> None:
         """Compute and store the output."""
+
+    def held(self) -> tuple[object, ...]:
+        """Return what a capture of it holds on to, and a user may replace by other objects."""
+        return ()
 
     @abstractmethod
     def link(self, grad_y: Buffer) -> None:
@@ -56,7 +68,7 @@ class Stage(ABC):
     def add_up(self) -> None:
         """Add this stage's gradients to those of other readers, where kernels did not."""
         for one, other, total in self._totals:
-            np.add(one.array, other.array, out=total.array)
+            also(np.add, one.array, other.array, out=total.array)
 
     def forward_buffers(self) -> list[Buffer]:
         """Return what the forward pass touches."""
@@ -73,6 +85,14 @@ class Stage(ABC):
             self._totals.append((value.grad, grad, total))
             grad = total
         value.grad = grad
+
+
+def arrays_of(layer: Conv2d | Linear | BatchNorm) -> tuple[object, ...]:
+    """Return the arrays of a layer's parameters and their gradients."""
+    weight, bias = layer.weight, layer.bias
+    if bias is None:
+        return weight.data, weight.grad
+    return weight.data, weight.grad, bias.data, bias.grad
 
 
 class ConvStage(Stage):
@@ -104,6 +124,11 @@ class ConvStage(Stage):
         self._read: Read
         self._add: Buffer | None = None
         self._grad_x: Buffer | None = None
+
+    def held(self) -> tuple[object, ...]:
+        """Return the parameters' arrays, those of the batch-norm behind it too."""
+        own = arrays_of(self.layer)
+        return own if self.norm is None else own + arrays_of(self.norm.layer)
 
     def forward(self) -> None:
         """Convolve; normalise by the moments that come with it."""

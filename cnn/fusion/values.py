@@ -9,12 +9,14 @@ import numpy as np
 from cnn.arrays import FloatArray
 from cnn.fusion.memory import Buffer, Shape
 from cnn.layers.normalization import BatchNorm
+from kernels.capturing import also
 from kernels.geometry import PoolGeometry
-from kernels.lazy import Moments, Normalizer, Pull, Read, Sums, normalizer, pullback
+from kernels.lazy import Moments, Pull, Read, Sums, normalizer, pullback
+from kernels.ops import checks
 
 
 class Norm:
-    """A batch-norm that nothing computes by itself: its numbers for one run.
+    """A batch-norm that nothing computes by itself: its numbers for one run, in the same arrays.
 
     Parameters
     ----------
@@ -27,39 +29,61 @@ class Norm:
     def __init__(self, layer: BatchNorm, count: int) -> None:
         self.layer, self.count = layer, count
         self.sums: Sums
-        self._numbers: Normalizer
+        shape, dtype = layer.running_mean.shape, layer.weight.data.dtype
+        self._rstd = np.empty(shape)
+        self._read, self._pull = np.empty((3, *shape), dtype), np.empty((4, *shape), dtype)
         self._state: tuple[object, ...] = ()
 
     def take(self, moments: Moments) -> None:
         """Normalise by the batch's moments, and let the running ones follow them."""
+        check_parameters(self.layer)
+        also(self._take, moments)
+
+    def _take(self, moments: Moments) -> None:
+        self._normalize(moments)
+        self.layer.track(self._read[0], moments.var, self.count)
+
+    def _normalize(self, moments: Moments) -> None:
         layer = self.layer
         numbers = normalizer(moments, layer.weight.data, layer.bias.data, layer.eps)
-        layer.track(numbers.mean, moments.var, self.count)
-        self._numbers = numbers
+        self._read[0], self._rstd[:], self._read[1], self._read[2] = numbers
 
     def take_running(self) -> None:
         """Normalise by the running statistics, looked up anew unless all are as last time."""
         layer = self.layer
-        numbers = (layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data)
+        mean, var = layer.running_mean, layer.running_var
+        numbers = (mean, var, layer.weight.data, layer.bias.data)
         state = (layer.eps, *(array.tobytes() for array in numbers))
         if state == self._state:
             return
-        mean, var, weight, bias = numbers
-        moments = Moments(mean.astype(np.float64), var.astype(np.float64))
-        self._numbers, self._state = normalizer(moments, weight, bias, layer.eps), state
+        check_parameters(self.layer)
+        self._normalize(Moments(mean.astype(np.float64), var.astype(np.float64)))
+        self._state = state
 
     def read(self, x: FloatArray, relu: bool) -> Read:
         """Return ``x`` as it is read through the batch-norm."""
-        mean, _, scale, shift = self._numbers
+        mean, scale, shift = self._read
         return Read(x, mean, scale, shift, relu)
 
     def pull(self, g: FloatArray, x: FloatArray) -> Pull:
         """Return the gradient in front of the batch-norm, and set those of its parameters."""
+        also(self._pull_back, self.sums)
+        return Pull(g, x, *self._pull)
+
+    def _pull_back(self, sums: Sums) -> None:
         layer = self.layer
-        back = pullback(self.sums, layer.weight.data, self._numbers.rstd, self.count)
+        back = pullback(sums, layer.weight.data, self._rstd, self.count)
+        self._pull[0], self._pull[1:] = self._read[0], back[:3]
         layer.weight.grad_array()[...] = back.grad_weight
         layer.bias.grad_array()[...] = back.grad_bias
-        return Pull(g, x, self._numbers.mean, back.a, back.b, back.c)
+
+
+def check_parameters(layer: BatchNorm) -> None:
+    """Check a batch-norm's parameters: a user may have set other arrays."""
+    parameters = {"weight": layer.weight.data, "bias": layer.bias.data}
+    checks.optional_floats(layer.running_mean, **parameters)
+    for name, array in parameters.items():
+        checks.shape(name, array, layer.running_mean.shape, "num_features")
 
 
 class Value:

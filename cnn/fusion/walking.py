@@ -11,8 +11,8 @@ package's run by themselves.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -36,8 +36,8 @@ from cnn.layers import (
     ReLU,
     Residual,
     Sequential,
+    Softmax,
 )
-from cnn.layers.composite import Composite
 from cnn.layers.normalization import BatchNorm
 from kernels import fused
 from kernels.geometry import ConvGeometry, PoolGeometry
@@ -73,8 +73,8 @@ class Walk:
         self._start = Pending((Term(Value(x, needs_grad=False)),))
         self._repeated: set[Layer] = set()
 
-    def through(self, model: Sequential) -> Value:
-        """Make the stages; return where the model's outputs will be.
+    def through(self, model: Sequential, last: Sequence[Layer] = ()) -> Value:
+        """Make the stages of a model and what follows; return where the outputs will be.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Walk:
             counts = Counter(layer for layer in parts(model) if layer.parameters())
             self._repeated = {layer for layer, count in counts.items() if count > 1}
         with kernels.use_backend("numpy"):  # for shapes, on batches of no images
-            return self._stored(self._sequence(model.layers, self._start))
+            return self._stored(self._sequence([*model.layers, *last], self._start))
 
     def _sequence(self, layers: Sequence[Layer], pending: Pending) -> Pending:
         for layer in layers:
@@ -237,6 +237,7 @@ _SIMPLE: dict[type[Layer], Any] = {
     Linear: plain.LinearStage,
     GlobalAvgPool2d: plain.GlobalAvgPoolStage,
     PaddedShortcut: plain.ShortcutStage,
+    Softmax: plain.SoftmaxStage,
 }
 
 _HANDLERS: dict[type[Layer], Any] = {
@@ -251,13 +252,15 @@ _HANDLERS: dict[type[Layer], Any] = {
 }
 
 
-def parts(layer: Layer) -> Iterator[Layer]:
-    """Yield the layers that a layer consists of, as far as the walk goes into them, in order."""
-    if type(layer) in (Sequential, Residual):
-        for part in cast(Composite, layer).named_children().values():
-            yield from parts(part)
+def parts(layer: Layer) -> list[Layer]:
+    """Return the layers that a layer consists of, as far as the walk goes into them, in order."""
+    if type(layer) is Sequential:
+        children = layer.layers
+    elif type(layer) is Residual:
+        children = list(layer.named_children().values())
     else:
-        yield layer
+        return [layer]
+    return [part for child in children for part in parts(child)]
 
 
 def _output_shape(layer: Layer, shape: Shape, dtype: np.dtype[Any]) -> Shape:

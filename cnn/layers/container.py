@@ -19,7 +19,7 @@ from cnn.scaling import Scaling
 from kernels.ops import checks
 
 if TYPE_CHECKING:
-    from cnn.fusion.programs import Inference
+    from cnn.fusion.inference import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Sequential(Composite):
         self.architecture = architecture
         self.scaling: Scaling | None = None
         self.class_names: tuple[str, ...] | None = None
-        self._inference: Inference | None = None
+        self._inference: dict[bool, Inference] = {}
         dtypes = sorted({str(parameter.data.dtype) for parameter in self.parameters()})
         if len(dtypes) > 1:
             raise TypeError(f"parameters must be of one dtype, got {' and '.join(dtypes)}")
@@ -124,15 +124,10 @@ class Sequential(Composite):
         """
         size = checks.integer("batch_size", batch_size, 1)
         x = self.as_input(x)
-        is_softmax = bool(self.layers) and isinstance(self.layers[-1], Softmax)
-        probabilities = np.copy if is_softmax else kernels.softmax
-        with self.predicting() as outputs:
-            return np.concatenate(
-                [
-                    probabilities(outputs(x[start : start + size]))
-                    for start in range(0, max(len(x), 1), size)
-                ]
-            )
+        starts = range(0, max(len(x), 1), size)
+        with self.predicting(probabilities=True) as outputs:
+            parts = [np.copy(outputs(x[start : start + size])) for start in starts]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def predict(self, x: FloatArray, batch_size: int = 256) -> NDArray[np.int64]:
         """Return the most probable class of each image, (N,); see :meth:`predict_proba`."""
@@ -145,7 +140,7 @@ class Sequential(Composite):
 
     @contextmanager
     def predicting(
-        self, *, fuse: bool | None = None
+        self, *, fuse: bool | None = None, probabilities: bool = False
     ) -> Iterator[Callable[[FloatArray], FloatArray]]:
         """Lend a function that returns the outputs of a batch in inference mode.
 
@@ -156,16 +151,26 @@ class Sequential(Composite):
         ----------
         fuse : bool, optional
             As for :class:`cnn.Trainer`.
+        probabilities : bool
+            Take softmax of the model's outputs, unless that is its last layer already.
         """
-        from cnn.fusion import programs  # which is made of layers
+        from cnn.fusion.programs import fuses  # which is made of layers
 
-        if not programs.fuses(self, fuse):
-            yield lambda x: self.forward(x, training=False)
-            return
-        if self._inference is None:
-            self._inference = programs.Inference()
-        with self._inference.programs(self) as ready:
-            yield lambda x: ready.outputs(self.as_input(x))
+        is_softmax = bool(self.layers) and isinstance(self.layers[-1], Softmax)
+        softmax = probabilities and not is_softmax
+        if fuses(self, fuse):
+            with self._fused(softmax).outputs(self) as outputs:
+                yield lambda x: outputs(self.as_input(x))
+        else:
+            finish = kernels.softmax if softmax else np.asarray
+            yield lambda x: finish(self.forward(x, training=False))
+
+    def _fused(self, softmax: bool) -> Inference:
+        if softmax not in self._inference:
+            from cnn.fusion.inference import Inference
+
+            self._inference[softmax] = Inference(*([Softmax()] if softmax else []))
+        return self._inference[softmax]
 
     def as_input(self, x: FloatArray) -> FloatArray:
         """Check that x is a batch of floating-point numbers; return it in the model's dtype.

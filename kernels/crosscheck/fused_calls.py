@@ -8,6 +8,7 @@ import numpy as np
 
 from kernels import fused
 from kernels.backends.contract import FloatArray
+from kernels.capturing import also
 from kernels.dispatch import resolve
 from kernels.geometry import ConvGeometry, PoolGeometry
 from kernels.lazy import Pull, Read
@@ -85,6 +86,7 @@ def add_scaled(
     target: FloatArray, source: FloatArray, *, factor: float, backend: str
 ) -> tuple[Any, ...]:
     """Return the sum."""
-    result = np.array(target, order="C")
+    result = np.empty(target.shape, target.dtype)
+    also(np.copyto, result, target)
     fused.add_scaled(result, source, factor, backend=backend)
     return (result,)

@@ -20,6 +20,7 @@ from kernels.crosscheck.drawing import Draw
 from kernels.crosscheck.fused import FUSED_OPERATIONS
 from kernels.crosscheck.limits import Limit
 from kernels.crosscheck.operations import OPERATIONS
+from kernels.crosscheck.replaying import replayed
 from kernels.ops import checks
 
 DEFAULT_CASES = 200
@@ -214,6 +215,7 @@ def faults(
         got = _parts(function(*case.arguments, **case.keywords, backend=backend))
         again = _parts(function(*case.arguments, **case.keywords, backend=backend))
         into_out = _into_out(function, case, backend, got[0])
+        repeated = replayed(function, case, backend)
     except Exception as error:  # whatever a backend under test raises is a finding
         yield np.inf, f"raised {type(error).__name__}: {error}"
         return
@@ -227,6 +229,9 @@ def faults(
     for first, second in zip(got, again, strict=True):
         if first is not None and not np.array_equal(first, second, equal_nan=True):
             yield np.inf, "the same call gave another result (a race?)"
+    for first, second in zip(got, () if repeated is None else _parts(repeated), strict=False):
+        if first is not None and not np.array_equal(first, second, equal_nan=True):
+            yield np.inf, "a replay of the captured call gave another result"
     if into_out is not None and not np.array_equal(got[0], into_out, equal_nan=True):
         yield np.inf, "the result written to out is another one"
 

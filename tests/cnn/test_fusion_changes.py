@@ -26,14 +26,24 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "window": _other_window,
     "weights in place": lambda m: m.layers[0].weight.data.__imul__(3.0),
     "new array": lambda m: setattr(m.layers[0].weight, "data", m.layers[0].weight.data * 0.5),
+    "new array behind": lambda m: setattr(
+        m.layers[9].weight, "data", np.linspace(1, 2, m.layers[9].weight.data.size)
+    ),
+    "new gradient": lambda m: setattr(m.layers[3].weight, "grad", None),
+    "new parameter": lambda m: setattr(m.layers[11], "bias", cnn.Parameter(np.arange(3.0))),
     "setting": lambda m: setattr(m.layers[1], "eps", 0.5),
+    "setting behind": lambda m: setattr(m.layers[9], "eps", 0.5),
+    "momentum": lambda m: setattr(m.layers[9], "momentum", 0.5),
     "running statistics": lambda m: m.layers[1].running_var.__imul__(4.0),
 }
 
 
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-def test_changes_of_the_model_are_noticed(change: Callable[[cnn.Sequential], Any]) -> None:
-    fused, unfused, image = trainers("mnist_cnn", "numpy")
+def test_changes_of_the_model_are_noticed(
+    change: Callable[[cnn.Sequential], Any], backend: str
+) -> None:
+    fused, unfused, image = trainers("mnist_cnn", backend)
     data = batch(image)
     before = unfused.evaluate(data)["loss"]
     for trainer in (fused, unfused):
@@ -43,15 +53,20 @@ def test_changes_of_the_model_are_noticed(change: Callable[[cnn.Sequential], Any
     wanted = unfused.evaluate(data)
     assert wanted["loss"] != before
     assert fused.evaluate(data) == pytest.approx(wanted, abs=1e-9)
-    assert fused.step(*data) == pytest.approx(unfused.step(*data), abs=1e-9)
+    for _ in range(3):
+        assert fused.step(*data) == pytest.approx(unfused.step(*data), abs=1e-9)
+    assert fused.evaluate(data) == pytest.approx(unfused.evaluate(data), abs=1e-9)
 
 
-def test_weights_of_another_shape_or_dtype_are_refused() -> None:
-    for array in (np.ones((16, 1, 3, 3), "float32"), np.ones((15, 1, 3, 3))):
-        fused, _, image = trainers("mnist_cnn", "numpy")
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+@pytest.mark.parametrize("layer", [0, 1, 9])
+def test_weights_of_another_shape_or_dtype_are_refused(layer: int, backend: str) -> None:
+    shape = {0: (16, 1, 3, 3), 1: (16,), 9: (128,)}[layer]
+    for array in (np.ones(shape, "float32"), np.ones((15, *shape[1:]))):
+        fused, _, image = trainers("mnist_cnn", backend)
         fused.step(*batch(image))
         before = fused.model.state_dict()
-        fused.model.layers[0].weight.data = array  # type: ignore[attr-defined]
+        fused.model.layers[layer].weight.data = array
         with pytest.raises((kernels.ShapeError, TypeError), match=r"must (have|be of)"):
             fused.step(*batch(image))
         assert np.array_equal(before["1.running_mean"], fused.model.state_dict()["1.running_mean"])

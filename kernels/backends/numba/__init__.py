@@ -35,7 +35,11 @@ from kernels.backends.numba.pooling import (
     max_pool2d_backward,
 )
 
+CAPTURES = True
+"""See :mod:`kernels.capturing`."""
+
 __all__ = [
+    "CAPTURES",
     "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.dense_kernel import (
     BLOCK_BYTES,
+    ROW_COLUMNS,
     TILE_COLUMNS,
     TILE_ROWS,
-    dot_tile,
+    make_dot_tile,
     product_tile,
 )
 from kernels.backends.numba.jit import serial
@@ -43,12 +46,12 @@ def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: F
     (N, I), O = x.shape, len(weight)
     start = np.zeros(O, x.dtype) if bias is None else bias
     columns = min(MOST_COLUMNS, _part(O, _share(N), TILE_COLUMNS))
-    terms = _part(I, -(-I * x.itemsize // BLOCK_BYTES), LINE // x.itemsize)
+    terms = _part(I, -(-I * x.itemsize // BLOCK_BYTES), LINE // x.itemsize) if N > 1 else I
     with FlatOutput(out) as y:
         blocks = -(-N // MOST_ROWS) * -(-O // columns)
         flat = flat_input(x), flat_input(weight)
         entries = (N, I, O, columns, *flat, flat_input(start), y, terms)
-        run([Phase(FORWARD, blocks, _threads(N, I, O))], entries, y)
+        run([Phase(FORWARD if N > 1 else ROW, blocks, _threads(N, I, O))], entries, y)
 
 
 def linear_backward(
@@ -87,33 +90,53 @@ def _part(size: int, parts: int, unit: int) -> int:
     return -(-size // (parts * unit)) * unit
 
 
+def _make_forward(height: int, width: int) -> Callable[..., None]:
+    """Make the forward pass of tiles of so many rows and columns."""
+    dot_tile = make_dot_tile(height, width)
+
+    @serial
+    def add_dots(x, weight, y, n_begin, n_end, o_begin, o_end, i, terms, I, O):
+        """Add to a block of y the dot products of ``terms`` columns from ``i`` on."""
+        for o in range(o_begin, o_end, width):
+            columns = min(width, o_end - o)
+            w = o * I + i
+            # Weights come from memory: each tile asks for a row of those that are needed next.
+            ahead = w + width * I if o + width < o_end else o_begin * I + i + terms
+            for n in range(n_begin, n_end, height):
+                rows = min(height, n_end - n)
+                soon = ahead + n // height % width * I
+                dot_tile(y, n * O + o, O, x, n * I + i, weight, w, I, terms, soon, rows, columns)
+
+    @serial
+    def forward(work, call, block):
+        """Compute some columns of MOST_ROWS rows of y."""
+        x, weight = at_address(work, call[X]), at_address(work, call[WEIGHT])
+        bias, y = at_address(work, call[BIAS]), at_address(work, call[Y])
+        N, I, O, columns, terms = call[N_], call[I_], call[O_], call[COLUMNS], call[TERMS]
+        across = -(-O // columns)
+        n, o = block // across * MOST_ROWS, block % across * columns
+        n_end, o_end = min(n + MOST_ROWS, N), min(o + columns, O)
+        for row in range(n, n_end):
+            for column in range(o, o_end):
+                y[row * O + column] = bias[column]
+        for i in range(0, I, terms):
+            add_dots(x, weight, y, n, n_end, o, o_end, i, min(terms, I - i), I, O)
+
+    return forward
+
+
+_forward_tiles, _forward_rows = (
+    _make_forward(TILE_ROWS, TILE_COLUMNS),
+    _make_forward(1, ROW_COLUMNS),
+)
+
+
 def _forward_block(work, call, block):
-    """Compute some columns of MOST_ROWS rows of y."""
-    x, weight = at_address(work, call[X]), at_address(work, call[WEIGHT])
-    bias, y = at_address(work, call[BIAS]), at_address(work, call[Y])
-    N, I, O, columns, terms = call[N_], call[I_], call[O_], call[COLUMNS], call[TERMS]
-    across = -(-O // columns)
-    n, o = block // across * MOST_ROWS, block % across * columns
-    n_end, o_end = min(n + MOST_ROWS, N), min(o + columns, O)
-    for row in range(n, n_end):
-        for column in range(o, o_end):
-            y[row * O + column] = bias[column]
-    for i in range(0, I, terms):
-        _add_dots(x, weight, y, n, n_end, o, o_end, i, min(terms, I - i), I, O)
+    _forward_tiles(work, call, block)
 
 
-@serial
-def _add_dots(x, weight, y, n_begin, n_end, o_begin, o_end, i, terms, I, O):
-    """Add to a block of y the dot products of ``terms`` columns from ``i`` on."""
-    for o in range(o_begin, o_end, TILE_COLUMNS):
-        columns = min(TILE_COLUMNS, o_end - o)
-        w = o * I + i
-        # Weights come from memory: each tile asks for a row of those that are needed next.
-        ahead = w + TILE_COLUMNS * I if o + TILE_COLUMNS < o_end else o_begin * I + i + terms
-        for n in range(n_begin, n_end, TILE_ROWS):
-            rows = min(TILE_ROWS, n_end - n)
-            soon = ahead + n // TILE_ROWS % TILE_COLUMNS * I
-            dot_tile(y, n * O + o, O, x, n * I + i, weight, w, I, terms, soon, rows, columns)
+def _forward_row(work, call, block):
+    _forward_rows(work, call, block)
 
 
 def _backward_block(work, call, block):
@@ -164,4 +187,4 @@ def _sum_columns(sums, values, begin, end, rows, width):
         store_first(sums, c, total, valid)
 
 
-FORWARD, BACKWARD = Task(_forward_block), Task(_backward_block)
+FORWARD, ROW, BACKWARD = Task(_forward_block), Task(_forward_row), Task(_backward_block)

@@ -54,6 +54,7 @@ def collect_moments(target, first, pixels, C, c_from, c_to, slots, slot, work, i
         shift = load_first(target, first + c, valid)
         for i in range(valid):
             slots[slot + c + i] = target[first + c + i]
+            slots[slot + C + c + i] = slots[slot + 2 * C + c + i] = 0
         for block in range(0, pixels, BLOCK_PIXELS):
             total, squares = zeros(target), zeros(target)
             for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
@@ -84,6 +85,8 @@ def finish_gradient(target, first, pixels, C, c_from, c_to, call, slots, slot, w
             mean = load_first(norm, c, valid)
             scale = load_first(norm, C + c, valid)
             shift = load_first(norm, 2 * C + c, valid)
+            for i in range(valid):
+                slots[slot + c + i] = slots[slot + C + c + i] = 0
         for block in range(0, pixels, BLOCK_PIXELS):
             total, products = zero, zero
             for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):

@@ -25,6 +25,7 @@ from kernels.backends.numba.operands import (
 from kernels.backends.numba.plan import backward_plan, forward_plan, lanes_of
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.updating import add_scaled
+from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 
@@ -48,7 +49,7 @@ def conv_forward(
         return _apart.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
     plan = forward_plan(geometry, lanes_of(read.x.dtype))
     O = geometry.out_channels
-    moments, slots = (np.empty((2, O)), np.zeros((plan.slots, 3, O))) if stats else (None, None)
+    moments, slots = (np.empty((2, O)), np.empty((plan.slots, 3, O))) if stats else (None, None)
     with FlatOutput(out) as y:
         run_gather(
             plan,
@@ -94,7 +95,7 @@ def conv_backward(
         return None
     plan = backward_plan(geometry, lanes_of(x.dtype))
     norm = norm_of(read)
-    slots = None if norm is None else np.zeros((plan.slots, 3, geometry.channels))
+    slots = None if norm is None else np.empty((plan.slots, 2, geometry.channels))
     finished = Finished(
         added=None if add is None else flat_input(add),
         masked=x,
@@ -108,5 +109,6 @@ def conv_backward(
         )
     if slots is None:
         return None
-    sums = slots.sum(axis=0)
+    sums = np.empty(slots.shape[1:])
+    also(np.sum, slots, 0, out=sums)
     return Sums(sums[0], sums[1])

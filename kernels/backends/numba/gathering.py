@@ -57,12 +57,13 @@ def gather_task(work, call, task):
         )  # fmt: skip
     C, pixels = s.target_channels, images * rows * s.target_columns
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
-    slots, slot = doubles_at(call[SLOTS], 0), task // s.parts * 3 * C
+    slots, slot = doubles_at(call[SLOTS], 0), task // s.parts * C
     if call[MOMENTS] > 0:
-        collect_moments(target, first, pixels, C, c_from, c_to, slots, slot, work, s.inner_place)
+        inner = s.inner_place
+        collect_moments(target, first, pixels, C, c_from, c_to, slots, 3 * slot, work, inner)
     else:
         finish_gradient(
-            target, first, pixels, C, c_from, c_to, call, slots, slot, work, s.inner_place
+            target, first, pixels, C, c_from, c_to, call, slots, 2 * slot, work, s.inner_place
         )
 
 

@@ -16,6 +16,7 @@ from numba import types
 
 from kernels.backends.numba import threads
 from kernels.backends.numba.cache import CheckedCache
+from kernels.capturing import refuse
 
 FLAGS: dict[str, Any] = {
     # Nothing that lets LLVM choose at run time between ways of adding up: with "reassoc" a row's
@@ -76,6 +77,7 @@ def parallel(function: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(function)
     def driver(*arguments: Any) -> None:
+        refuse()  # what is done around these has not been gone through
         if threads.forked():
             single(*arguments)
         else:

@@ -12,6 +12,7 @@ from kernels.backends.numba.jit import serial
 from kernels.backends.numba.maxima import write_read_maxima
 from kernels.backends.numba.memory import FlatOutput, empty, flat_input
 from kernels.backends.numba.moments import gradient_sums_of_block, merge_sums
+from kernels.backends.numba.operands import norm_of
 from kernels.backends.numba.pooled_joining import pooled_sums
 from kernels.backends.numba.reduction import block_size, block_start, division, rows_of
 from kernels.backends.numba.tasks import Phase, Task, run
@@ -31,6 +32,7 @@ from kernels.backends.numba.vector import (
     zeros,
     zeros_bundle,
 )
+from kernels.capturing import also
 from kernels.geometry import PoolGeometry
 from kernels.lazy import Read, Sums
 
@@ -116,13 +118,18 @@ def _flat_pair(reads: tuple[Read, ...]) -> tuple[FloatArray, FloatArray | None]:
 
 def _numbers(reads: tuple[Read, ...], together: int) -> FloatArray:
     """Return mean, scale and shift of each read as rows, each ``together`` times."""
+    if len(reads) == together == 1:
+        norm = norm_of(reads[0])
+        if norm is not None:
+            return norm
     C = reads[0].x.shape[1]
     table = np.empty((len(reads), 3, together, C), reads[0].x.dtype)
     for numbers, read in zip(table, reads, strict=True):
-        if read.mean is None:
+        norm = norm_of(read)
+        if norm is None:
             numbers[0], numbers[1], numbers[2] = 0, 1, 0
         else:
-            numbers[0], numbers[1], numbers[2] = read.mean, read.scale, read.shift
+            also(np.copyto, numbers, norm.reshape(3, 1, C))
     return table.reshape(-1)
 
 
@@ -134,7 +141,7 @@ def _masked_sums(
     rows = rows_of(x, read.x.shape[1])
     width = rows.together * rows.C
     centre = np.empty((rows.together, rows.C), x.dtype)
-    centre[:] = read.mean
+    also(np.copyto, centre, read.mean)
     parts, sums = np.empty(rows.tasks * 2 * width, x.dtype), np.empty((2, rows.C))
     phases = [Phase(MASKED_SUMS, rows.tasks, rows.tasks), Phase(MERGED_SUMS, 1, 1)]
     entries = (*rows, x, gradient, centre.reshape(-1), parts, sums.reshape(-1))

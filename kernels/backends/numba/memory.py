@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.numba.turning import turn
+from kernels.capturing import also
 
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector. NumPy's own 16 halve the bandwidth from L1."""
@@ -39,13 +40,35 @@ def flat_input(array: NDArray[Any]) -> NDArray[Any]:
     """Return an input as a vector in the order (N, ..., C), copied only if it must be."""
     if _in_planes(array):
         return _turned(array)
-    flat = _channels_last(array).reshape(-1)
-    return flat if flat.flags.c_contiguous else flat.copy()
+    return flat_parameter(_channels_last(array))
 
 
 def flat_parameter(array: NDArray[Any]) -> NDArray[Any]:
     """Return an array as a vector in the order of its axes, copied only if it must be."""
-    return np.ascontiguousarray(array).reshape(-1)
+    if array.flags.c_contiguous:
+        return array.reshape(-1)
+    flat = np.empty(array.size, array.dtype)
+    also(np.copyto, flat.reshape(array.shape), array)
+    return flat
+
+
+def in_one_piece(parts: tuple[NDArray[Any], ...]) -> NDArray[Any]:
+    """Return vectors of one size one behind the other, copied unless they are a table's rows."""
+    table = parts[0].base
+    if isinstance(table, np.ndarray) and _are_rows(table, parts):
+        return table.reshape(-1)
+    flat = np.empty(len(parts) * len(parts[0]), parts[0].dtype)
+    also(np.concatenate, parts, out=flat)
+    return flat
+
+
+def _are_rows(table: NDArray[Any], parts: tuple[NDArray[Any], ...]) -> bool:
+    if table.shape != (len(parts), len(parts[0])) or not table.flags.c_contiguous:
+        return False
+    rows = zip(table, parts, strict=True)
+    return all(
+        row.ctypes.data == part.ctypes.data and row.dtype == part.dtype for row, part in rows
+    )
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -79,7 +102,7 @@ class FlatOutput:
             N, C, *space = planes.shape
             turn(self._flat, planes.reshape(-1), N, math.prod(space), C)
         else:
-            target[...] = self._flat.reshape(target.shape)
+            also(np.copyto, target, self._flat.reshape(target.shape))
 
 
 def _in_planes(array: NDArray[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from kernels.backends.numba.normalization_tasks import (
 )
 from kernels.backends.numba.reduction import Rows, rows_of
 from kernels.backends.numba.tasks import Phase, run
+from kernels.capturing import also
 
 
 def batch_norm(
@@ -38,9 +40,9 @@ def batch_norm(
     What the mean loses when it is rounded to its dtype goes into the shift.
     """
     channels = np.empty((4, len(weight)))
-    channels[2], channels[3] = weight, bias
+    also(_set, channels[2:], weight, bias)
     _normalize(x, channels, eps, True, out)
-    mean[...], rstd[...] = channels[0], channels[1]
+    also(_set, (mean, rstd), *channels[:2])
 
 
 def batch_norm_backward(
@@ -56,10 +58,10 @@ def batch_norm_backward(
 ) -> None:
     """``grad_x = a · grad_y + b · (x - mean) + c`` with three numbers for each channel."""
     channels = np.empty((5, len(weight)))
-    channels[0], channels[1], channels[2] = mean, rstd, weight
+    also(_set, channels[:3], mean, rstd, weight)
     with FlatOutput(grad_x) as gradient:
         _pull_back(flat_input(grad_y), flat_input(x), channels, gradient)
-    grad_bias[...], grad_weight[...] = channels[3], channels[4]
+    also(_set, (grad_bias, grad_weight), *channels[3:])
 
 
 def batch_norm_inference(
@@ -74,8 +76,8 @@ def batch_norm_inference(
 ) -> None:
     """Centre, scale and shift."""
     channels = np.empty((4, len(weight)))
-    channels[0], channels[1] = running_mean, _rstd(running_var, eps)
-    channels[2], channels[3] = weight, bias
+    also(_set, (channels[0], *channels[2:]), running_mean, weight, bias)
+    also(_write_rstd, running_var, eps, channels[1])
     _normalize(x, channels, eps, False, out)
 
 
@@ -93,16 +95,22 @@ def batch_norm_inference_backward(
 ) -> None:
     """Scale; the statistics are constants."""
     channels = np.empty((5, len(weight)))
-    channels[0], channels[1], channels[2] = running_mean, _rstd(running_var, eps), weight
+    also(_set, (channels[0], channels[2]), running_mean, weight)
+    also(_write_rstd, running_var, eps, channels[1])
     _pull_back(flat_input(grad_y), flat_input(x), channels, None)
-    grad_bias[...], grad_weight[...] = channels[3], channels[4]
-    channels[0] = channels[3] = 0.0  # x has no part in the gradient, NaN or not
+    also(_set, (grad_bias, grad_weight), *channels[3:])
+    also(_set, (channels[0], channels[3]), 0.0, 0.0)  # x has no part in the gradient, NaN or not
     _normalize(grad_y, channels[:4], eps, False, grad_x)
 
 
-def _rstd(var: FloatArray, eps: float) -> NDArray[np.float64]:
+def _set(targets: Iterable[FloatArray], *sources: FloatArray | float) -> None:
+    for target, source in zip(targets, sources, strict=True):
+        target[...] = source
+
+
+def _write_rstd(var: FloatArray, eps: float, out: NDArray[np.float64]) -> None:
     with np.errstate(divide="ignore", invalid="ignore"):
-        return 1.0 / np.sqrt(np.add(var, eps, dtype=np.float64))
+        out[...] = 1.0 / np.sqrt(np.add(var, eps, dtype=np.float64))
 
 
 def _normalize(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.memory import flat_input
+from kernels.backends.numba.memory import flat_input, in_one_piece
 from kernels.backends.numba.plan_tables import POOL, records
 from kernels.geometry import PoolGeometry
 from kernels.lazy import Pull, Read
@@ -43,7 +43,8 @@ class Loaded:
 class Finished:
     """What happens to results; see ``finishing``. Arrays are flat, but for the sums.
 
-    ``slots`` is (tasks, 3, C); ``moments``, (2, C), is given mean and variance.
+    ``slots`` is (tasks, 3, C) for moments, (tasks, 2, C) for sums; ``moments``, (2, C), is given
+    mean and variance.
     """
 
     added: FloatArray | None = None
@@ -79,7 +80,7 @@ def norm_of(read: Read) -> FloatArray | None:
     """Return a read's numbers for each channel one after the other, None if it has none."""
     if read.mean is None or read.scale is None or read.shift is None:
         return None
-    return np.concatenate((read.mean, read.scale, read.shift))
+    return in_one_piece((read.mean, read.scale, read.shift))
 
 
 def loaded_pull(pull: Pull) -> Loaded:
@@ -87,7 +88,7 @@ def loaded_pull(pull: Pull) -> Loaded:
     coefficients = None
     if pull.x is not None:
         parts: Any = (pull.mean, pull.a, pull.b, pull.c)
-        coefficients = np.concatenate(parts)
+        coefficients = in_one_piece(parts)
     return Loaded(
         pulled=None if pull.x is None else flat_input(pull.x),
         pull=coefficients,

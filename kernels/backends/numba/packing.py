@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import (
+    BIAS,
     FILTERS,
     FILTERS_SIZE,
     GRAD_FILTERS,
@@ -17,6 +18,7 @@ from kernels.backends.numba.calls import (
     PARTS,
     POINTS,
     SHAPES,
+    START,
     STEP_SOURCE,
     STEP_TARGET,
     TAP_COUNT,
@@ -45,7 +47,7 @@ another out of the L1 cache."""
 
 
 def pack_panel(work, call, index):
-    """Pack a panel for the direct algorithm, and from that for Winograd's.
+    """Pack a panel for the direct algorithm, and from that for Winograd's; likewise its biases.
 
     Direct weights are [group][panel][term][panel's channels], a phase's terms its taps times the
     source channels of a group; Winograd's are [point][panel][source channel][panel's channels].
@@ -72,6 +74,13 @@ def pack_panel(work, call, index):
                         plain[to + c * s.panel + i] = weight[at + c * step_source]
     if s.winograd > 0:
         _transform_panel(plain, at_address(work, call[POINTS]), index, s)
+    first = group * s.out_group + v
+    start = at_address(work, call[START])
+    clear(start, first, valid)
+    if call[BIAS] != 0:
+        bias = at_address(work, call[BIAS])
+        for c in range(first, first + valid):
+            start[c] = bias[c]
 
 
 PACK = Task(pack_panel)

@@ -87,6 +87,11 @@ class Plan:
         return self.groups * self.panels * self.terms * self.panel
 
     @functools.cached_property
+    def start_size(self) -> int:
+        """Elements of what the target channels start from: a panel more, as vectors are loaded."""
+        return -(-self.target_channels // self.panel) * self.panel + self.panel
+
+    @functools.cached_property
     def points_size(self) -> int:
         """Elements of the weights, transformed for Winograd's."""
         return POINTS * self.panels * self.source_channels * self.panel if self.winograd else 0

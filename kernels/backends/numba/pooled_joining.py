@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import bytes_at, integers_at
 from kernels.backends.numba.jit import inlined, serial
 from kernels.backends.numba.maxima import (
@@ -37,6 +38,7 @@ from kernels.backends.numba.vector import (
     subtract,
     zeros,
 )
+from kernels.capturing import also
 from kernels.geometry import PoolGeometry
 from kernels.lazy import NOWHERE, Sums
 
@@ -56,7 +58,7 @@ def pooled_sums(
     OH, OW = pool.height.outputs, pool.width.outputs
     rows = max(1, MOST_ROWS // max(1, OW))
     bands = -(-OH // rows)
-    parts = np.zeros((N * bands, 2, C), x.dtype)
+    parts = np.empty((N * bands, 2, C), x.dtype)
     tasks = len(parts) if x.size > SMALL else 1
     taps = window_taps(pool, True)
     entries = (
@@ -64,8 +66,9 @@ def pooled_sums(
         *(flat_input(grad_y), flat_input(position), flat_input(mean), parts.reshape(-1)),
     )
     run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
-    grad, grad_x = parts.sum(axis=0, dtype=np.float64)
-    return Sums(grad, grad_x)
+    sums = np.empty(parts.shape[1:])
+    also(np.sum, parts, 0, np.float64, sums)
+    return Sums(sums[0], sums[1])
 
 
 def _sum_bands(work, call, task):
@@ -76,6 +79,7 @@ def _sum_bands(work, call, task):
     position, taps = bytes_at(call[POSITION], 0), integers_at(call[TAPS], 0)
     for band in range(task * count // tasks, (task + 1) * count // tasks):
         n, i = band // bands, band % bands * rows
+        clear(parts, 2 * band * C, 2 * C)
         for row in range(i, min(i + rows, height[5])):
             _sum_row(grad, position, x, mean, n, row, C, height, width, taps, parts, band)
 

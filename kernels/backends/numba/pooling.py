@@ -9,6 +9,7 @@ from kernels.backends.numba.averaging import window_sums
 from kernels.backends.numba.maxima import write_maxima
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.scattering import scatter_images
+from kernels.capturing import also
 from kernels.geometry import Axis, PoolGeometry
 
 
@@ -22,7 +23,10 @@ def max_pool2d(
 
 def max_pool2d_backward(grad_y: FloatArray, indices: IntArray, *, out: FloatArray) -> None:
     """Write each image's gradients to their places."""
-    places = flat_input(indices.astype(np.int32, copy=False))
+    places = flat_input(indices)
+    if places.dtype != np.int32:
+        taken, places = places, np.empty(places.shape, np.int32)
+        also(np.copyto, places, taken, "same_kind")
     with FlatOutput(out) as grad_x:
         scatter_images(flat_input(grad_y), places, grad_x, out.shape, grad_y.shape)
 

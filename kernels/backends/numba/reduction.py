@@ -13,7 +13,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
@@ -31,6 +30,7 @@ from kernels.backends.numba.vector import (
     zeros,
     zeros_bundle,
 )
+from kernels.capturing import also
 
 BLOCK_ELEMENTS = 32768
 """128 KiB of float32: two blocks read and one written stay in the L2 cache."""
@@ -82,12 +82,12 @@ def _rows_together(C: int, lanes: int) -> int:
     return unit // math.gcd(C, unit)
 
 
-def channel_sums(values: FloatArray, C: int) -> NDArray[np.float64]:
-    """Sum flat channels-last values over everything but their ``C`` channels."""
-    rows = rows_of(values, C)
-    sums = np.zeros((rows.tasks * rows.together, C), values.dtype)
+def channel_sums(values: FloatArray, out: FloatArray) -> None:
+    """Sum flat channels-last values over everything but their channels."""
+    rows = rows_of(values, len(out))
+    sums = np.zeros((rows.tasks * rows.together, rows.C), values.dtype)
     run([Phase(BLOCK_SUMS, rows.tasks, rows.tasks)], (*rows, values, sums.reshape(-1)), values)
-    return sums.sum(axis=0, dtype=np.float64)
+    also(np.sum, sums, 0, np.float64, out)
 
 
 @serial

@@ -10,6 +10,7 @@ from kernels.backends.contract import FloatArray
 from kernels.backends.numba import threads
 from kernels.backends.numba.accumulating import ACCUMULATE
 from kernels.backends.numba.calls import (
+    BIAS,
     ENTRIES,
     FILTERS,
     FILTERS_SIZE,
@@ -39,7 +40,8 @@ from kernels.backends.numba.packing import PACK, UNPACK
 from kernels.backends.numba.plan import Plan, lanes_of
 from kernels.backends.numba.plan_weights import weight_plan
 from kernels.backends.numba.tasks import Phase, run, team_for
-from kernels.backends.numba.workspace import borrowed
+from kernels.backends.numba.workspace import Borrowed
+from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 
 PACKING_WORK = 16
@@ -83,29 +85,28 @@ def run_gather(
     finished: Finished = UNTOUCHED,
 ) -> None:
     """Pack the weights and run the loop nest of a gather."""
-    start = np.zeros(plan.target_channels + plan.panel, source.dtype)
-    if bias is not None:
-        start[: plan.target_channels] = bias
     team = team_for(geometry.multiply_adds)
-    plain, points = plan.plain_size, plan.points_size
+    plain, points, start = plan.plain_size, plan.points_size, plan.start_size
     phases = [
         Phase(PACK, plan.groups * plan.panels, team_for((plain + points) * PACKING_WORK)),
         Phase(GATHER, plan.tasks, team),
     ]
     if finished.moments is not None:
         phases.append(Phase(MERGE_MOMENTS, 1, 1))
-    with borrowed(plain + points + plan.work * _most(team), source.dtype) as memory:
+    weights_size = plain + points + start
+    with Borrowed(weights_size + plan.work * _most(team), source.dtype) as memory:
         packed, transformed = memory[:plain], memory[plain : plain + points]
         table: list[Any] = [0] * ENTRIES
         table[:LOAD] = loaded.entries(source)
         table[SHAPES : SEGMENTS + 1] = plan.entries
         table[SLOTS : SLOTTED + 1] = finished.slots, plan.slots
         table[SLOT_PIXELS : MERGED + 1] = plan.slot_pixels, finished.moments
-        table[WEIGHTS], table[START] = transformed if points else packed, start
+        table[WEIGHTS], table[START] = transformed if points else packed, memory[plain + points :]
+        table[BIAS] = None if bias is None else flat_parameter(bias)
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
-        run(phases, table, memory[plain + points :], plan.work)
+        run(phases, table, memory[weights_size:], plan.work)
 
 
 def run_accumulate(
@@ -120,10 +121,13 @@ def run_accumulate(
 ) -> None:
     """Run the loop nest of a weight gradient and write it, and the bias's if there is one."""
     if geometry.batch == 0:
-        out[...] = 0
+        also(out.fill, 0)
         return
     plan = weight_plan(geometry, lanes_of(source.dtype))
-    slots = None if grad_bias is None else np.zeros((plan.parts, geometry.out_channels))
+    slots = None
+    if grad_bias is not None:
+        slots = np.empty((plan.parts, geometry.out_channels))
+        also(slots.fill, 0)
     sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = team_for(geometry.multiply_adds)
@@ -131,7 +135,7 @@ def run_accumulate(
         Phase(ACCUMULATE, plan.tasks, team),
         Phase(UNPACK, plan.blocks, team_for(sums * PACKING_WORK)),
     )
-    with borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
+    with Borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
         partials, unpacking = memory[:sums], memory[sums : sums + inner]
         table: list[Any] = [0] * ENTRIES
         table[:LOAD] = read.entries(source)
@@ -142,6 +146,6 @@ def run_accumulate(
         table[GRAD_FILTERS], table[UNPACKING] = flat.reshape(-1), unpacking
         run(phases, table, memory[sums + inner :], plan.work)
     if flat is not out:
-        out[...] = flat
-    if grad_bias is not None and slots is not None:
-        grad_bias[...] = slots.sum(axis=0)
+        also(np.copyto, out, flat)
+    if slots is not None:
+        also(np.sum, slots, 0, np.float64, grad_bias)

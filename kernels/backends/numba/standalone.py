@@ -50,6 +50,7 @@ class Standalone:
         self._pointers, self._integers = pointers, integers
         self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         self._compiled: dict[np.dtype[Any], Any] = {}
+        self._addresses: dict[np.dtype[Any], int] = {}
         self._lock = threading.Lock()
         if not numba.config.DISABLE_JIT:
             self._register()
@@ -59,13 +60,15 @@ class Standalone:
 
         Returns the address; 0 without compilation.
         """
-        if dtype not in self._compiled:
+        address = self._addresses.get(dtype)
+        if address is None:
             if numba.config.DISABLE_JIT:
                 return 0
             with self._lock:
-                if dtype not in self._compiled:
+                if dtype not in self._addresses:
                     self._compile(dtype)
-        return int(self._compiled[dtype].address)
+            address = self._addresses[dtype]
+        return address
 
     def _compile(self, dtype: np.dtype[Any]) -> None:
         ahead.start(dtype)
@@ -77,7 +80,7 @@ class Standalone:
         compiled._cache = CheckedCache(f"{self._name}-{dtype}")
         compiled.compile()
         llvmlite.binding.add_symbol(self._symbol(element), compiled.address)
-        self._compiled[dtype] = compiled
+        self._compiled[dtype], self._addresses[dtype] = compiled, compiled.address
 
     def _signature(self, element: Any) -> Any:
         operands = [types.CPointer(element)] * self._pointers

@@ -25,6 +25,7 @@ from kernels.backends.numba import threads
 from kernels.backends.numba.jit import keep_to, prange_driver, restore
 from kernels.backends.numba.standalone import Standalone
 from kernels.backends.numba.vector import address
+from kernels.capturing import Capture, active, also
 
 THREAD_WORK = 250_000
 """Multiply-adds, 2 to 4 µs of one core, that are worth a thread: to wake one takes 1 µs or more."""
@@ -34,9 +35,6 @@ LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
 
 TASK, TIMES, TEAM, PHASE = range(4)
 """What there is for each phase: address, how often, and on how many threads at most."""
-
-
-_PLAIN = frozenset((int, bool))
 
 
 class Task:
@@ -57,15 +55,7 @@ class Task:
         needs: Callable[[np.dtype[Any]], int] | None = None,
     ) -> None:
         self.function = function
-        self._code = Standalone(function, pointers=1, integers=1, needs=needs)
-        self._addresses: dict[np.dtype[Any], int] = {}
-
-    def address(self, dtype: np.dtype[Any]) -> int:
-        """Return where its code for a dtype is, compiled now if it was not."""
-        known = self._addresses.get(dtype)
-        if known is None:
-            known = self._addresses[dtype] = self._code.prepare(dtype)
-        return known
+        self.address = Standalone(function, pointers=1, integers=1, needs=needs).prepare
 
 
 class Phase(NamedTuple):
@@ -96,11 +86,7 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
         How much of it each thread is given.
     """
     if numba.config.DISABLE_JIT:
-        table = np.empty(len(entries), object)
-        table[:] = entries
-        for task, times, _ in phases:
-            for index in range(times):
-                task.function(work, table, index)
+        also(_run_plainly, phases, entries, work)
         return
     numbers = [0, len(phases), _address(work), size * work.itemsize]
     for task, times, team in phases:
@@ -110,21 +96,69 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
         for entry in entries
     ]
     numbers[LENGTH] = len(numbers)
-    threads.run(_run_tables, (np.array(numbers, np.int64), threads.forked()))
+    tables = Tables(np.array(numbers, np.int64), [entries, work])
+    capture = active()
+    if capture is not None:
+        tables.join(capture)
+    tables()
+
+
+class Tables:
+    """Tables that follow one another, and what has to stay in memory for them."""
+
+    def __init__(self, numbers: NDArray[np.int64], kept: list[object]) -> None:
+        self.numbers, self.kept = numbers, kept
+
+    def __call__(self) -> None:
+        """Run them."""
+        threads.run(_run_tables, (self.numbers, threads.forked()))
+
+    def join(self, capture: Capture) -> None:
+        """Let a capture run these tables too, together with those before them."""
+        before = capture.steps[-1] if capture.steps else None
+        if isinstance(before, Tables):
+            numbers = np.concatenate((before.numbers, self.numbers))
+            capture.steps[-1] = Tables(numbers, before.kept + self.kept)
+        else:
+            capture.steps.append(self)
+
+
+class _Fixed(int):
+    """An address, and the array that is there."""
+
+    array: NDArray[Any]
 
 
 def fixed(*arrays: NDArray[Any]) -> tuple[Any, ...]:
-    """Return arrays that will not go away as entries that cost nothing more."""
-    return arrays if numba.config.DISABLE_JIT else tuple(map(_address, arrays))
+    """Return arrays as entries that cost nothing more."""
+    return arrays if numba.config.DISABLE_JIT else tuple(map(_fixed, arrays))
+
+
+def _fixed(array: NDArray[Any]) -> _Fixed:
+    place = _Fixed(_address(array))
+    place.array = array
+    return place
+
+
+_PLAIN = frozenset((int, bool, _Fixed))
 
 
 def _address(array: NDArray[Any]) -> int:
     if array.size == 0:
         return 0
     try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
     except (TypeError, ValueError, BufferError):  # read-only: takes 1 µs longer
         return int(array.ctypes.data)
+
+
+def _run_plainly(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray) -> None:
+    """Run the tasks as Python functions."""
+    table = np.empty(len(entries), object)
+    table[:] = entries
+    for task, times, _ in phases:
+        for index in range(times):
+            task.function(work, table, index)
 
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
