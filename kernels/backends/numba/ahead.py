@@ -32,11 +32,11 @@ _TASKS = {
     "packing": ("UNPACK",),
     "normalization_tasks": (
         *("MOMENTS", "MERGED_MOMENTS", "AFFINE_TABLE", "NORMALIZE"),
-        *("GRADIENT_TABLE", "GRADIENT_SUMS", "MERGED_SUMS", "COMBINE"),
+        *("GRADIENT_TABLE", "GRADIENT_SUMS", "MASKED_SUMS", "MERGED_SUMS", "COMBINE"),
     ),
     "pooled_joining": ("BAND_SUMS",),
     "activation": ("GATE",),
-    "joining": ("READ", "GRADIENT_SUMS", "MASKED_SUMS", "MERGED_SUMS"),
+    "joining": ("READ",),
     "updating": ("ADD_SCALED",),
     "turning": ("TURN",),
     "accumulating": ("ACCUMULATE",),
