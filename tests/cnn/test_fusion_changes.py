@@ -17,7 +17,7 @@ from tests.cnn.toys import small_net, stripes
 
 
 def _other_window(model: cnn.Sequential) -> None:
-    model.layers[0].dilation = model.layers[0].padding = 2  # type: ignore[attr-defined]
+    model.layers[0].dilation = model.layers[0].padding = 2
 
 
 CHANGES: dict[str, Callable[[Any], Any]] = {
@@ -51,7 +51,7 @@ def test_weights_of_another_shape_or_dtype_are_refused() -> None:
         fused, _, image = trainers("mnist_cnn", "numpy")
         fused.step(*batch(image))
         before = fused.model.state_dict()
-        fused.model.layers[0].weight.data = array  # type: ignore[attr-defined]
+        fused.model.layers[0].weight.data = array
         with pytest.raises((kernels.ShapeError, TypeError), match=r"must (have|be of)"):
             fused.step(*batch(image))
         assert np.array_equal(before["1.running_mean"], fused.model.state_dict()["1.running_mean"])
