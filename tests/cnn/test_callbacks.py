@@ -108,12 +108,12 @@ def test_callbacks_may_come_from_a_generator() -> None:
 
 def test_callbacks_must_be_observers() -> None:
     with pytest.raises(TypeError, match=r"callbacks must be of cnn.Observer, got <class"):
-        fit(Recorder)  # type: ignore[arg-type]
+        fit(Recorder)
 
 
 def history(losses: list[float]) -> list[cnn.EpochMetrics]:
     return [
-        {"epoch": epoch, "validation_loss": loss, "validation_accuracy": -loss}  # type: ignore[typeddict-item]
+        {"epoch": epoch, "validation_loss": loss, "validation_accuracy": -loss}
         for epoch, loss in enumerate(losses, start=1)
     ]
 
@@ -189,9 +189,9 @@ def test_selection_needs_validation_data(make: Any, tmp_path: Path) -> None:
     ("make", "error", "message"),
     [
         (lambda: EarlyStopping(0), ValueError, "patience must be 1 or more, got 0"),
-        (lambda: EarlyStopping(1, "test_loss"), ValueError, "got 'test_loss'"),  # type: ignore[arg-type]
+        (lambda: EarlyStopping(1, "test_loss"), ValueError, "got 'test_loss'"),
         (lambda: EarlyStopping(1, min_delta=-1), ValueError, "min_delta must be finite and 0 or"),
-        (lambda: BestModel("file", "loss"), ValueError, "monitor must be one of 'validation_loss'"),  # type: ignore[arg-type]
+        (lambda: BestModel("file", "loss"), ValueError, "monitor must be one of 'validation_loss'"),
     ],
 )
 def test_refused_arguments(make: Any, error: type[Exception], message: str) -> None:

@@ -120,7 +120,7 @@ def test_other_epochs_are_refused_where_the_schedule_minds(path: Path) -> None:
 
 def strided() -> cnn.Sequential:
     model = noisy_net()
-    model.layers[0].stride = (1, 1)  # type: ignore[attr-defined]
+    model.layers[0].stride = (1, 1)
     return model
 
 

@@ -17,7 +17,7 @@ from tests.cnn.toys import small_net, stripes
 
 
 def _other_window(model: cnn.Sequential) -> None:
-    model.layers[0].dilation = model.layers[0].padding = 2  # type: ignore[attr-defined]
+    model.layers[0].dilation = model.layers[0].padding = 2
 
 
 CHANGES: dict[str, Callable[[Any], Any]] = {

@@ -68,7 +68,7 @@ def test_history(tmp_path: Path, drawn: list[Figure]) -> None:
         for line, split in zip(axes.lines, ("train", "test"), strict=True):
             assert str(line.get_label()).startswith(split)
             assert line.get_xdata().tolist() == [1, 2, 3]
-            values = [scale * metrics[f"{split}_{key}"] for metrics in HISTORY]  # type: ignore[literal-required]
+            values = [scale * metrics[f"{split}_{key}"] for metrics in HISTORY]
             assert line.get_ydata() == pytest.approx(values)
 
 

@@ -127,9 +127,9 @@ def test_refused_trainers() -> None:
 
 def test_a_model_or_optimizer_of_another_kind() -> None:
     with pytest.raises(TypeError, match=r"^model must be a cnn.Sequential, got"):
-        cnn.Trainer(cnn.Flatten())  # type: ignore[arg-type]
+        cnn.Trainer(cnn.Flatten())
     with pytest.raises(TypeError, match=r"^optimizer must be one of cnn.optim, got 'sgd'"):
-        cnn.Trainer(small_net(), optimizer="sgd")  # type: ignore[arg-type]
+        cnn.Trainer(small_net(), optimizer="sgd")
 
 
 @pytest.mark.parametrize(

@@ -53,69 +53,62 @@ def assert_close(got, wanted):
     np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-12)
 
 
-def test_two_convolutions_with_batch_norm_relu_and_pool(backend):
-    x, w1, b1, w2 = random(0, "float64", (N, C, H, W), (O, C, 3, 3), (O,), (O, O, 3, 3))
+def fused_chain(x, w1, b1, w2, grad_y, backend):
+    """Twice convolution, batch-norm and ReLU, then pooling: what comes out, and all gradients."""
     g1, g2, pool = conv_geometry(), conv_geometry(O), pool_geometry()
-    (grad_y,) = random(1, "float64", pool.y_shape)
-
     h1, h2, y = (empty(N, O, H, W) for _ in range(3))
     position = empty(*pool.y_shape, dtype="uint8")
-    m1 = fused.conv_forward(Read(x), w1, b1, g1, stats=True, out=h1, backend=backend)
-    bn1 = Normalized(2, m1)
+    moments = fused.conv_forward(Read(x), w1, b1, g1, stats=True, out=h1, backend=backend)
+    bn1 = Normalized(2, moments)
     r1 = bn1.read(h1, relu=True)
-    m2 = fused.conv_forward(r1, w2, None, g2, stats=True, out=h2, backend=backend)
-    bn2 = Normalized(3, m2)
+    moments = fused.conv_forward(r1, w2, None, g2, stats=True, out=h2, backend=backend)
+    bn2 = Normalized(3, moments)
     r2 = (bn2.read(h2),)
     fused.join_forward(r2, True, pool, out=y, position=position, backend=backend)
 
     (sums,) = fused.join_backward(grad_y, position, y, r2, True, pool, out=None, backend=backend)
     pull = bn2.pull(h2, sums, grad_y, position=position, pool=pool)
     grad_h1, grad_w2, grad_x, grad_w1 = map(np.empty_like, (h1, w2, x, w1))
-    sums = fused.conv_backward(
-        pull, r1, w2, g2, grad_x=grad_h1, grad_weight=grad_w2, grad_bias=None, backend=backend
-    )
+    out = dict(grad_x=grad_h1, grad_weight=grad_w2, grad_bias=None)
+    sums = fused.conv_backward(pull, r1, w2, g2, **out, backend=backend)
     pull, grad_b1 = bn1.pull(h1, sums, grad_h1), empty(O)
-    nothing = fused.conv_backward(
-        pull,
-        Read(x),
-        w1,
-        g1,
-        grad_x=grad_x,
-        grad_weight=grad_w1,
-        grad_bias=grad_b1,
-        backend=backend,
-    )
-    assert nothing is None
+    out = dict(grad_x=grad_x, grad_weight=grad_w1, grad_bias=grad_b1)
+    assert fused.conv_backward(pull, Read(x), w1, g1, **out, backend=backend) is None
+    return bn1, bn2, position, (y, grad_w2, grad_x, grad_w1, grad_b1)
 
-    def plain_forward(x):
+
+def naive_chain(x, w1, b1, w2, grad_y, bn1, bn2):
+    """The same by plain operations, and the gradients of both batch-norms."""
+    with kernels.use_backend("naive"):
         h1 = kernels.conv2d(x, w1, b1, padding=1)
         n1 = kernels.batch_norm(h1, bn1.weight, bn1.bias)
         a1 = kernels.relu(n1.y)
         h2 = kernels.conv2d(a1, w2, padding=1)
         n2 = kernels.batch_norm(h2, bn2.weight, bn2.bias)
         a2 = kernels.relu(n2.y)
-        return h1, n1, a1, h2, n2, a2, kernels.max_pool2d(a2, 3, **POOL)
+        pooled = kernels.max_pool2d(a2, 3, **POOL)
 
-    with kernels.use_backend("naive"):
-        p1, n1, a1, p2, n2, a2, pooled = plain_forward(x)
         grad = kernels.max_pool2d_backward(grad_y, pooled.indices, a2.shape)
         grad = kernels.relu_backward(grad, a2)
-        back2 = kernels.batch_norm_backward(grad, p2, bn2.weight, n2.mean, n2.rstd)
+        back2 = kernels.batch_norm_backward(grad, h2, bn2.weight, n2.mean, n2.rstd)
         conv2 = kernels.conv2d_backward(back2.grad_x, a1, w2, padding=1)
         grad = kernels.relu_backward(conv2.grad_x, a1)
-        back1 = kernels.batch_norm_backward(grad, p1, bn1.weight, n1.mean, n1.rstd)
+        back1 = kernels.batch_norm_backward(grad, h1, bn1.weight, n1.mean, n1.rstd)
         conv1 = kernels.conv2d_backward(back1.grad_x, x, w1, padding=1)
+    return back1, back2, (pooled.y, conv2.grad_weight, *conv1)
 
-    assert_close(y, pooled.y)
-    assert ((position == NOWHERE) == (pooled.y == 0)).all()
-    assert_close(grad_w2, conv2.grad_weight)
-    assert_close(bn2.grad_weight, back2.grad_weight)
-    assert_close(bn2.grad_bias, back2.grad_bias)
-    assert_close(bn1.grad_weight, back1.grad_weight)
-    assert_close(bn1.grad_bias, back1.grad_bias)
-    assert_close(grad_w1, conv1.grad_weight)
-    assert_close(grad_b1, conv1.grad_bias)
-    assert_close(grad_x, conv1.grad_x)
+
+def test_two_convolutions_with_batch_norm_relu_and_pool(backend):
+    arrays = random(0, "float64", (N, C, H, W), (O, C, 3, 3), (O,), (O, O, 3, 3))
+    (grad_y,) = random(1, "float64", pool_geometry().y_shape)
+    bn1, bn2, position, got = fused_chain(*arrays, grad_y, backend)
+    back1, back2, wanted = naive_chain(*arrays, grad_y, bn1, bn2)
+    for one, other in zip(got, wanted, strict=True):
+        assert_close(one, other)
+    assert ((position == NOWHERE) == (wanted[0] == 0)).all()
+    for normalized, back in ((bn1, back1), (bn2, back2)):
+        assert_close(normalized.grad_weight, back.grad_weight)
+        assert_close(normalized.grad_bias, back.grad_bias)
 
 
 def test_a_residual_block(backend):

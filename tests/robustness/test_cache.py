@@ -266,3 +266,22 @@ def test_compiling_ahead_can_be_switched_off(tmp_path):
     process.communicate()
     assert compiled_files(tmp_path)
     assert _others(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("executable", "frozen", "expected"),
+    [(sys.executable, False, 1), (sys.executable, True, 0), ("", False, 0), (None, False, 0)],
+)
+def test_a_frozen_application_is_not_started_again(
+    executable, frozen, expected, folder, monkeypatch
+):
+    commands = []
+    monkeypatch.delenv(ahead.VARIABLE, raising=False)
+    monkeypatch.setattr(ahead, "largest", lambda: 2)
+    monkeypatch.setattr(ahead, "kept_code", list)
+    monkeypatch.setattr(ahead, "can_keep", lambda: True)
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: commands.append(command))
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "frozen", frozen, raising=False)
+    ahead.start.__wrapped__(X.dtype)
+    assert len(commands) == expected

@@ -32,11 +32,11 @@ _TASKS = {
     "packing": ("UNPACK",),
     "normalization_tasks": (
         *("MOMENTS", "MERGED_MOMENTS", "AFFINE_TABLE", "NORMALIZE"),
-        *("GRADIENT_TABLE", "GRADIENT_SUMS", "MERGED_SUMS", "COMBINE"),
+        *("GRADIENT_TABLE", "GRADIENT_SUMS", "MASKED_SUMS", "MERGED_SUMS", "COMBINE"),
     ),
     "pooled_joining": ("BAND_SUMS",),
     "activation": ("GATE",),
-    "joining": ("READ", "GRADIENT_SUMS", "MASKED_SUMS", "MERGED_SUMS"),
+    "joining": ("READ",),
     "updating": ("ADD_SCALED",),
     "turning": ("TURN",),
     "accumulating": ("ACCUMULATE",),
@@ -48,7 +48,9 @@ _TASKS = {
 @functools.cache
 def start(dtype: np.dtype[Any]) -> None:
     """Start the second process, once, if there is a CPU for it and nothing was compiled yet."""
-    if os.environ.get(VARIABLE) == "0" or largest() == 1 or kept_code() or not can_keep():
+    if os.environ.get(VARIABLE) == "0" or largest() == 1 or not _has_interpreter():
+        return
+    if kept_code() or not can_keep():
         return
     root, paths = Path(__file__).parents[3], os.environ.get("PYTHONPATH", "")
     settings = {
@@ -69,6 +71,11 @@ def start(dtype: np.dtype[Any]) -> None:
 
 
 _processes: list[subprocess.Popen[bytes]] = []
+
+
+def _has_interpreter() -> bool:
+    """Tell whether Python can be started again: in a frozen application it would start that."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 def _compile(dtype: np.dtype[Any]) -> None:

@@ -7,14 +7,13 @@ from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.activation import relu_backward
-from kernels.backends.numba.calls import doubles_at
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.maxima import write_read_maxima
 from kernels.backends.numba.memory import FlatOutput, empty, flat_input
-from kernels.backends.numba.moments import gradient_sums_of_block, merge_sums
+from kernels.backends.numba.normalization_tasks import GRADIENT_SUMS, MASKED_SUMS, MERGED_SUMS
 from kernels.backends.numba.operands import norm_of
 from kernels.backends.numba.pooled_joining import pooled_sums
-from kernels.backends.numba.reduction import block_size, block_start, division, rows_of
+from kernels.backends.numba.reduction import block_extent, rows_of
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
@@ -37,8 +36,7 @@ from kernels.geometry import PoolGeometry
 from kernels.lazy import Read, Sums
 
 VALUES, TABLE, Y, FLOOR, OTHER = range(5, 10)
-GRAD, CENTRE, PARTS, SUMS, GATES, MASKED = range(6, 12)
-"""Entries after the division into blocks, forward and backward."""
+"""Entries after the division into blocks, forward; backward has batch-norm's."""
 
 
 def join_forward(
@@ -139,19 +137,19 @@ def _masked_sums(
     """Sum the gradient where the gates are open, and write it if there are any."""
     x, gradient = flat_input(read.x), flat_input(grad)
     rows = rows_of(x, read.x.shape[1])
-    width = rows.together * rows.C
     centre = np.empty((rows.together, rows.C), x.dtype)
     also(np.copyto, centre, read.mean)
-    parts, sums = np.empty(rows.tasks * 2 * width, x.dtype), np.empty((2, rows.C))
-    phases = [Phase(MASKED_SUMS, rows.tasks, rows.tasks), Phase(MERGED_SUMS, 1, 1)]
-    entries = (*rows, x, gradient, centre.reshape(-1), parts, sums.reshape(-1))
+    parts, channels = np.empty(rows.tasks * 2 * centre.size, x.dtype), np.empty((5, rows.C))
+    channels[1] = 1  # rstd, by which batch-norm's sum over x is multiplied
+    entries = (*rows, x, gradient, channels.reshape(-1), parts, centre.reshape(-1))
+    merge = Phase(MERGED_SUMS, 1, 1)
     if gates is None or out is None:
-        phases[0] = Phase(GRADIENT_SUMS, rows.tasks, rows.tasks)
-        run(phases, entries, x)
+        run([Phase(GRADIENT_SUMS, rows.tasks, rows.tasks), merge], entries, x)
     else:
         with FlatOutput(out) as masked:
-            run(phases, (*entries, flat_input(gates), masked), x)
-    return Sums(sums[0], sums[1])
+            phases = [Phase(MASKED_SUMS, rows.tasks, rows.tasks), merge]
+            run(phases, (*entries, masked, flat_input(gates)), x)
+    return Sums(channels[3], channels[4])
 
 
 def _read_block(work, call, task):
@@ -167,11 +165,7 @@ def _write_block(x, other, work, call, task):
     """Write the sum of what is read of x and, unless it is None, of ``other``."""
     table, y = at_address(work, call[TABLE]), at_address(work, call[Y])
     floor = at_address(work, call[FLOOR])[0]
-    M, C, together, block, _ = division(call)
-    first = block_start(task, M, together, block) * C
-    count, replicas = block_size(task, M, together, block)
-    width, step = replicas * C, together * C
-    end = first + count * width
+    first, end, width, step = block_extent(call, task)
     whole = width - width % bundle_lanes(x)
     for c in range(0, whole, bundle_lanes(x)):
         nothing = zeros_bundle(x)
@@ -206,27 +200,4 @@ def _read_first(x, i, table, at, step, valid):
     return multiply_add(scale, centred, load_first(table, at + 2 * step, valid))
 
 
-def _gradient_sums(work, call, task):
-    x, grad = at_address(work, call[VALUES]), at_address(work, call[GRAD])
-    centre, parts = at_address(work, call[CENTRE]), at_address(work, call[PARTS])
-    M, C, together, block, _ = division(call)
-    gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, None, None)
-
-
-def _masked_sums_of_block(work, call, task):
-    x, grad = at_address(work, call[VALUES]), at_address(work, call[GRAD])
-    centre, parts = at_address(work, call[CENTRE]), at_address(work, call[PARTS])
-    gates, masked = at_address(work, call[GATES]), at_address(work, call[MASKED])
-    M, C, together, block, _ = division(call)
-    gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, gates, masked)
-
-
-def _merged_sums(work, call, _):
-    M, C, together, block, tasks = division(call)
-    sums = doubles_at(call[SUMS], 0)
-    merge_sums(at_address(work, call[PARTS]), M, C, together, block, tasks, sums, 0)
-
-
 READ, SUM = Task(_read_block), Task(_sum_block)
-GRADIENT_SUMS, MASKED_SUMS = Task(_gradient_sums), Task(_masked_sums_of_block)
-MERGED_SUMS = Task(_merged_sums)

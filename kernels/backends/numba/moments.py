@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.reduction import block_size, block_start
+from kernels.backends.numba.reduction import block_extent, block_size, division
 from kernels.backends.numba.vector import (
     add,
     bundle_lanes,
@@ -37,13 +37,10 @@ PIVOT_ROWS = 4
 
 
 @serial
-def moments_of_block(values, M, C, together, block, task, parts):
+def moments_of_block(values, call, task, parts):
     """Write pivot, Σ (x - pivot) and Σ (x - pivot)² of each place in a wide row."""
-    first = block_start(task, M, together, block) * C
-    count, replicas = block_size(task, M, together, block)
-    width, step = replicas * C, together * C
-    end, to = first + count * width, task * 3 * step
-    few = min(PIVOT_ROWS, count)
+    first, end, width, step = block_extent(call, task)
+    to, few = task * 3 * step, min(PIVOT_ROWS, (end - first) // width)
     whole = width - width % bundle_lanes(values)
     for c in range(0, whole, bundle_lanes(values)):
         total, square = zeros_bundle(values), zeros_bundle(values)
@@ -75,8 +72,9 @@ def moments_of_block(values, M, C, together, block, task, parts):
 
 
 @serial
-def merge_moments(parts, M, C, together, block, tasks, moments):
+def merge_moments(parts, call, moments):
     """Write mean and biased variance of each channel."""
+    M, C, together, block, tasks = division(call)
     for c in range(2 * C):
         moments[c] = 0.0
     step = together * C
@@ -101,15 +99,13 @@ def merge_moments(parts, M, C, together, block, tasks, moments):
 
 
 @serial
-def gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, gates, masked):
+def gradient_sums_of_block(grad, x, centre, call, task, parts, gates, masked):
     """Write Σ grad and Σ grad · (x - centre) of each place; ``centre`` is a wide row.
 
     With ``gates``, where they are positive or NaN only, and ``masked`` is given that gradient.
     """
-    first = block_start(task, M, together, block) * C
-    count, replicas = block_size(task, M, together, block)
-    width, step = replicas * C, together * C
-    end, to = first + count * width, task * 2 * step
+    first, end, width, step = block_extent(call, task)
+    to = task * 2 * step
     whole = width - width % bundle_lanes(x)
     for c in range(0, whole, bundle_lanes(x)):
         nothing = zeros_bundle(x)
@@ -139,8 +135,9 @@ def gradient_sums_of_block(grad, x, centre, M, C, together, block, task, parts, 
 
 
 @serial
-def merge_sums(parts, M, C, together, block, tasks, sums, to):
+def merge_sums(parts, call, sums, to):
     """Add up the blocks' Σ grad and Σ grad · (x - centre): 2·C numbers."""
+    M, C, together, block, tasks = division(call)
     for c in range(2 * C):
         sums[to + c] = 0.0
     step = together * C

@@ -11,7 +11,7 @@ from kernels.backends.numba.moments import (
     merge_sums,
     moments_of_block,
 )
-from kernels.backends.numba.reduction import block_size, block_start, division
+from kernels.backends.numba.reduction import block_extent, division
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     at_address,
@@ -26,19 +26,19 @@ from kernels.backends.numba.vector import (
 )
 
 VALUES, GRAD, CHANNELS, PARTS, TABLE, OUT, EPS = range(5, 12)
-"""Entries after the division into blocks."""
+GATES = EPS
+"""Entries after the division into blocks; forward has eps where backward may have gates."""
 
 
 def _moments(work, call, task):
     values, parts = at_address(work, call[VALUES]), at_address(work, call[PARTS])
-    M, C, together, block, _ = division(call)
-    moments_of_block(values, M, C, together, block, task, parts)
+    moments_of_block(values, call, task, parts)
 
 
 def _merged_moments(work, call, _):
     channels, eps = doubles_at(call[CHANNELS], 0), doubles_at(call[EPS], 0)[0]
-    M, C, together, block, tasks = division(call)
-    merge_moments(at_address(work, call[PARTS]), M, C, together, block, tasks, channels)
+    merge_moments(at_address(work, call[PARTS]), call, channels)
+    _, C, _, _, _ = division(call)
     for c in range(C, 2 * C):
         channels[c] = 1.0 / np.sqrt(channels[c] + eps)
 
@@ -62,11 +62,7 @@ def _affine_table(work, call, _):
 def _normalize_block(work, call, task):
     values, out = at_address(work, call[VALUES]), at_address(work, call[OUT])
     table = at_address(work, call[TABLE])
-    M, C, together, block, _ = division(call)
-    first = block_start(task, M, together, block) * C
-    count, replicas = block_size(task, M, together, block)
-    width, step = replicas * C, together * C
-    end = first + count * width
+    first, end, width, step = block_extent(call, task)
     whole = width - width % bundle_lanes(values)
     for c in range(0, whole, bundle_lanes(values)):
         mean = load_bundle(table, c)
@@ -102,14 +98,20 @@ def _gradient_table(work, call, _):
 def _gradient_sums(work, call, task):
     grad, values = at_address(work, call[GRAD]), at_address(work, call[VALUES])
     table, parts = at_address(work, call[TABLE]), at_address(work, call[PARTS])
-    M, C, together, block, _ = division(call)
-    gradient_sums_of_block(grad, values, table, M, C, together, block, task, parts, None, None)
+    gradient_sums_of_block(grad, values, table, call, task, parts, None, None)
+
+
+def _masked_sums(work, call, task):
+    grad, values = at_address(work, call[GRAD]), at_address(work, call[VALUES])
+    table, parts = at_address(work, call[TABLE]), at_address(work, call[PARTS])
+    gates, masked = at_address(work, call[GATES]), at_address(work, call[OUT])
+    gradient_sums_of_block(grad, values, table, call, task, parts, gates, masked)
 
 
 def _merged_sums(work, call, _):
     channels, parts = doubles_at(call[CHANNELS], 0), at_address(work, call[PARTS])
-    M, C, together, block, tasks = division(call)
-    merge_sums(parts, M, C, together, block, tasks, channels, 3 * C)
+    _, C, _, _, _ = division(call)
+    merge_sums(parts, call, channels, 3 * C)
     for c in range(C):
         channels[4 * C + c] *= channels[C + c]
 
@@ -117,11 +119,7 @@ def _merged_sums(work, call, _):
 def _combine_block(work, call, task):
     grad, values = at_address(work, call[GRAD]), at_address(work, call[VALUES])
     table, out = at_address(work, call[TABLE]), at_address(work, call[OUT])
-    M, C, together, block, _ = division(call)
-    first = block_start(task, M, together, block) * C
-    count, replicas = block_size(task, M, together, block)
-    width, step = replicas * C, together * C
-    end = first + count * width
+    first, end, width, step = block_extent(call, task)
     whole = width - width % bundle_lanes(values)
     for c in range(0, whole, bundle_lanes(values)):
         mean, a = load_bundle(table, c), load_bundle(table, step + c)
@@ -143,5 +141,5 @@ def _combine_block(work, call, task):
 
 MOMENTS, MERGED_MOMENTS, AFFINE_TABLE = Task(_moments), Task(_merged_moments), Task(_affine_table)
 NORMALIZE, GRADIENT_TABLE = Task(_normalize_block), Task(_gradient_table)
-GRADIENT_SUMS, MERGED_SUMS = Task(_gradient_sums), Task(_merged_sums)
-COMBINE = Task(_combine_block)
+GRADIENT_SUMS, MASKED_SUMS = Task(_gradient_sums), Task(_masked_sums)
+MERGED_SUMS, COMBINE = Task(_merged_sums), Task(_combine_block)

@@ -35,9 +35,11 @@ from kernels.backends.numba.vector import (
     constant,
     lanes,
     load,
+    load_rows,
     multiply,
     multiply_add,
     store,
+    store_each,
     subtract,
 )
 
@@ -141,7 +143,7 @@ def _sum_points(partials, parts, size, work, inner, to, c, v, s):
     step = s.in_group * s.row
     for j in range(6):
         at = c * s.row + v + j * step
-        column = _gt(
+        points = (
             _sum(partials, parts, size, at),
             _sum(partials, parts, size, at + 6 * step),
             _sum(partials, parts, size, at + 12 * step),
@@ -149,27 +151,16 @@ def _sum_points(partials, parts, size, work, inner, to, c, v, s):
             _sum(partials, parts, size, at + 24 * step),
             _sum(partials, parts, size, at + 30 * step),
         )
-        store(work, inner + j * width, column[0])
-        store(work, inner + (6 + j) * width, column[1])
-        store(work, inner + (12 + j) * width, column[2])
+        store_each(_gt(points), work, inner + j * width, 6 * width, width)
     for p in range(3):
-        at = inner + 6 * p * width
-        taps = _gt(
-            load(work, at),
-            load(work, at + width),
-            load(work, at + 2 * width),
-            load(work, at + 3 * width),
-            load(work, at + 4 * width),
-            load(work, at + 5 * width),
-        )
-        store(work, to + 3 * p * width, taps[0])
-        store(work, to + (3 * p + 1) * width, taps[1])
-        store(work, to + (3 * p + 2) * width, taps[2])
+        taps = _gt(load_rows(work, inner + 6 * p * width, width, 5, 6))
+        store_each(taps, work, to + 3 * p * width, width, width)
 
 
 @serial
-def _g(g0, g1, g2):
+def _g(g):
     """G g, of a filter's column or row."""
+    g0, g1, g2 = g
     near, far = constant(g0, -1 / 6), constant(g0, 1 / 24)
     two, four = constant(g0, 2), constant(g0, 4)
     outer, wide = add(g0, g2), multiply_add(four, g2, g0)
@@ -184,8 +175,9 @@ def _g(g0, g1, g2):
 
 
 @serial
-def _gt(m0, m1, m2, m3, m4, m5):
+def _gt(m):
     """Gᵀ m, of a column or row of points."""
+    m0, m1, m2, m3, m4, m5 = m
     near, far = constant(m0, -1 / 6), constant(m0, 1 / 24)
     two, four = constant(m0, 2), constant(m0, 4)
     quarter = constant(m0, 1 / 4)
@@ -207,19 +199,9 @@ def _transform_panel(plain, packed, index, s):
 
 @serial
 def _transform_filter(direct, place, tap, packed, to, point):
-    column_0 = _filter_column(direct, place, tap)
-    column_1 = _filter_column(direct, place + tap, tap)
-    column_2 = _filter_column(direct, place + 2 * tap, tap)
+    column_0 = _g(load_rows(direct, place, 3 * tap, 2, 3))
+    column_1 = _g(load_rows(direct, place + tap, 3 * tap, 2, 3))
+    column_2 = _g(load_rows(direct, place + 2 * tap, 3 * tap, 2, 3))
     for i in range(6):
-        points = _g(column_0[i], column_1[i], column_2[i])
-        for j in range(6):
-            store(packed, to + (6 * i + j) * point, points[j])
-
-
-@serial
-def _filter_column(direct, place, tap):
-    return _g(
-        load(direct, place),
-        load(direct, place + 3 * tap),
-        load(direct, place + 6 * tap),
-    )
+        points = _g((column_0[i], column_1[i], column_2[i]))
+        store_each(points, packed, to + 6 * i * point, point, lanes(direct))

@@ -97,9 +97,12 @@ def division(call):
 
 
 @serial
-def block_start(task, M, together, block):
-    """First row of a block."""
-    return min(task * block, M // together) * together
+def block_extent(call, task):
+    """Return where a block's elements begin and end, the width of its rows, and of whole ones."""
+    M, C, together, block, _ = division(call)
+    count, replicas = block_size(task, M, together, block)
+    first = min(task * block, M // together) * together * C
+    return first, first + count * replicas * C, replicas * C, together * C
 
 
 @serial
@@ -113,11 +116,8 @@ def block_size(task, M, together, block):
 
 def _sum_block(work, call, task):
     values, sums = at_address(work, call[VALUES]), at_address(work, call[SUMS])
-    M, C, together, block, _ = division(call)
-    first = block_start(task, M, together, block) * C
-    count, replicas = block_size(task, M, together, block)
-    width = replicas * C
-    end, to = first + count * width, task * together * C
+    first, end, width, step = block_extent(call, task)
+    to = task * step
     whole = width - width % bundle_lanes(values)
     for c in range(0, whole, bundle_lanes(values)):
         total = zeros_bundle(values)

@@ -73,6 +73,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         load_rows,
         load_rows_first,
         prefetch,
+        store_each,
     )
 else:
     from kernels.backends.numba.vector_arithmetic import (
@@ -137,6 +138,7 @@ else:
         load_rows,
         load_rows_first,
         prefetch,
+        store_each,
     )
     from kernels.backends.numba.vector_tuples import repeat, replaced
     from kernels.backends.numba.vector_turning import turn_square
@@ -183,6 +185,7 @@ __all__ = [
     "select",
     "splat",
     "store",
+    "store_each",
     "store_first",
     "store_first_integers",
     "store_integers",

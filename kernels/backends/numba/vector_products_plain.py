@@ -7,10 +7,10 @@ from typing import Any
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.vector_plain import lanes, load_first, store_first
 
+Tile = tuple[FloatArray, ...]
 
-def repeat_row(
-    array: FloatArray, place: int, count: int, rows: int, vectors: int
-) -> tuple[Any, ...]:
+
+def repeat_row(array: FloatArray, place: int, count: int, rows: int, vectors: int) -> Tile:
     """Return a tile whose rows are all ``array[place : place + count]``, and zeros behind."""
     width = lanes(array)
     starts = range(0, vectors * width, width)
@@ -18,7 +18,7 @@ def repeat_row(
 
 
 def rank_one_update(
-    tile: tuple[Any, ...],
+    tile: Tile,
     rows: int,
     a: FloatArray,
     a_place: int,
@@ -26,66 +26,54 @@ def rank_one_update(
     entry: int,
     b: FloatArray,
     b_place: int,
-) -> tuple[Any, ...]:
+) -> Tile:
     """Return the tile plus a column of A times a row of B."""
     vectors, width = len(tile) // rows, len(tile[0])
     column = a[a_place + table[entry : entry + 2 * rows : 2]]
     row = b[b_place : b_place + vectors * width].reshape(vectors, width)
-    return tuple(tile[i * vectors + j] + column[i] * row[j] for i, j in _places(tile, rows))
-
-
-def add_rows(
-    tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, table: Any, entry: int
-) -> tuple[Any, ...]:
-    """Return the tile plus the rows of vectors at ``array[place + table[entry + 2 · i]]``."""
-    return add_rows_first(tile, rows, array, place, table, entry, len(tile[0]))
+    products = (factor * vector for factor in column for vector in row)
+    return tuple(total + product for total, product in zip(tile, products, strict=True))
 
 
 def add_rows_first(
-    tile: tuple[Any, ...],
-    rows: int,
-    array: FloatArray,
-    place: int,
-    table: Any,
-    entry: int,
-    valid: int,
-) -> tuple[Any, ...]:
-    """Do as ``add_rows``, but read only the first ``valid`` lanes of each row's last vector."""
-    vectors, width = len(tile) // rows, len(tile[0])
+    tile: Tile, rows: int, array: FloatArray, place: int, table: Any, entry: int, valid: int
+) -> Tile:
+    """Return the tile plus the rows of vectors at ``array[place + table[entry + 2 · i]]``.
+
+    Only the first ``valid`` lanes of each row's last vector are read.
+    """
+    where = _places(tile, rows, table, entry, valid)
     return tuple(
-        tile[i * vectors + j]
-        + load_first(
-            array,
-            place + table[entry + 2 * i] + j * width,
-            valid if j == vectors - 1 else width,
-        )
-        for i, j in _places(tile, rows)
+        vector + load_first(array, place + at, count)
+        for vector, (at, count) in zip(tile, where, strict=True)
     )
 
 
-def store_rows(
-    tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, table: Any, entry: int
+def store_rows_first(
+    tile: Tile, rows: int, array: FloatArray, place: int, table: Any, entry: int, valid: int
 ) -> None:
-    """Store the tile's rows of vectors at ``array[place + table[entry + 2 · i]]``."""
+    """Store the tile where :func:`add_rows_first` reads."""
+    where = _places(tile, rows, table, entry, valid)
+    for vector, (at, count) in zip(tile, where, strict=True):
+        store_first(array, place + at, vector, count)
+
+
+def add_rows(tile: Tile, rows: int, array: FloatArray, place: int, table: Any, entry: int) -> Tile:
+    """Return the same with the last vectors read whole."""
+    return add_rows_first(tile, rows, array, place, table, entry, len(tile[0]))
+
+
+def store_rows(
+    tile: Tile, rows: int, array: FloatArray, place: int, table: Any, entry: int
+) -> None:
+    """Store the same with the last vectors whole."""
     store_rows_first(tile, rows, array, place, table, entry, len(tile[0]))
 
 
-def store_rows_first(
-    tile: tuple[Any, ...],
-    rows: int,
-    array: FloatArray,
-    place: int,
-    table: Any,
-    entry: int,
-    valid: int,
-) -> None:
-    """Do as ``store_rows``, but write only the first ``valid`` lanes of each row's last vector."""
+def _places(tile: Tile, rows: int, table: Any, entry: int, valid: int) -> list[tuple[int, int]]:
+    """Return for each vector its place in its array, and how many lanes of it count."""
     vectors, width = len(tile) // rows, len(tile[0])
-    for i, j in _places(tile, rows):
-        count = valid if j == vectors - 1 else width
-        at = place + table[entry + 2 * i] + j * width
-        store_first(array, at, tile[i * vectors + j], count)
-
-
-def _places(tile: tuple[Any, ...], rows: int) -> list[tuple[int, int]]:
-    return [(i, j) for i in range(rows) for j in range(len(tile) // rows)]
+    counts = [*[width] * (vectors - 1), valid]
+    return [
+        (table[entry + 2 * i] + j * width, counts[j]) for i in range(rows) for j in range(vectors)
+    ]

@@ -68,6 +68,22 @@ def load_rows_first(
     return result(array, integer, integer, integer, integer, count), generate
 
 
+@intrinsic
+def store_each(typing: Any, vectors: Any, array: Any, start: Any, step: Any, valid: Any) -> Any:
+    """Store the first ``valid`` lanes of each vector, ``step`` apart from ``start`` on."""
+    vector, integer = vector_of(array), types.intp
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        place = arguments[2]
+        for value in cgutils.unpack_tuple(builder, arguments[0]):
+            pointer = emit_pointer(context, builder, array, arguments[1], place)
+            emit_store_first(context, builder, vector, pointer, value, arguments[4])
+            place = builder.add(place, arguments[3])
+        return context.get_dummy_value()
+
+    return types.void(vectors, array, integer, integer, integer), generate
+
+
 @intrinsic(prefer_literal=True)
 def load_columns(typing: Any, array: Any, start: Any, valid: Any, count: Any) -> Any:
     """``count`` vectors side by side: ``array[start : start + valid]``, then zeros."""

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.vector_plain import broadcast, lanes, load, load_first, multiply_add
+from kernels.backends.numba.vector_plain import (
+    broadcast,
+    lanes,
+    load,
+    load_first,
+    multiply_add,
+    store_first,
+)
 
 Vectors = tuple[FloatArray, ...]
 
@@ -18,6 +25,12 @@ def load_rows_first(
 ) -> Vectors:
     """Return the same of their first ``valid`` elements, with 0 in the other lanes."""
     return tuple(load_first(array, start + min(i, last) * step, valid) for i in range(count))
+
+
+def store_each(vectors: Vectors, array: FloatArray, start: int, step: int, valid: int) -> None:
+    """Store the first ``valid`` lanes of each vector, ``step`` apart from ``start`` on."""
+    for i, vector in enumerate(vectors):
+        store_first(array, start + i * step, vector, valid)
 
 
 def load_columns(array: FloatArray, start: int, valid: int, count: int) -> Vectors:

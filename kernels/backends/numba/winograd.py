@@ -17,10 +17,11 @@ from kernels.backends.numba.vector import (
     add,
     constant,
     lanes,
-    load,
     load_first,
+    load_rows,
+    load_rows_first,
     multiply_add,
-    store,
+    store_each,
     store_first,
     subtract,
 )
@@ -33,8 +34,9 @@ def _plus_scaled(y, factor, x):
 
 
 @serial
-def _bt(d0, d1, d2, d3, d4, d5):
+def _bt(d):
     """Bᵀ d: of source pixels."""
+    d0, d1, d2, d3, d4, d5 = d
     even, odd = _plus_scaled(d4, -4.0, d2), _plus_scaled(d3, -4.0, d1)
     far, near = subtract(d4, d2), subtract(d3, d1)
     return (
@@ -48,14 +50,11 @@ def _bt(d0, d1, d2, d3, d4, d5):
 
 
 @serial
-def _at(m0, m1, m2, m3, m4, m5):
+def _at(m):
     """Aᵀ m: of products."""
-    sum_1, difference_1, sum_2, difference_2 = (
-        add(m1, m2),
-        subtract(m1, m2),
-        add(m3, m4),
-        (subtract(m3, m4)),
-    )
+    m0, m1, m2, m3, m4, m5 = m
+    sum_1, difference_1 = add(m1, m2), subtract(m1, m2)
+    sum_2, difference_2 = add(m3, m4), subtract(m3, m4)
     return (
         add(m0, add(sum_1, sum_2)),
         _plus_scaled(difference_1, 2.0, difference_2),
@@ -65,8 +64,9 @@ def _at(m0, m1, m2, m3, m4, m5):
 
 
 @serial
-def _a(y0, y1, y2, y3):
+def _a(y):
     """A y: of target pixels' gradients."""
+    y0, y1, y2, y3 = y
     even, odd = add(y0, y2), add(y1, y3)
     far, near = _plus_scaled(y0, 4.0, y2), _plus_scaled(y1, 4.0, y3)
     return (
@@ -84,27 +84,11 @@ def _source_tile(work, place, row, pixel, valid, inner, to, step):
     """Store Bᵀ d B of a 6×6 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
     width = lanes(work)
     for j in range(6):
-        at = place + j * pixel
-        column = _bt(
-            load_first(work, at, valid),
-            load_first(work, at + row, valid),
-            load_first(work, at + 2 * row, valid),
-            load_first(work, at + 3 * row, valid),
-            load_first(work, at + 4 * row, valid),
-            load_first(work, at + 5 * row, valid),
-        )
-        _store_column(work, inner + j * width, column)
+        column = _bt(load_rows_first(work, place + j * pixel, row, 5, valid, 6))
+        store_each(column, work, inner + j * width, 6 * width, width)
     for i in range(6):
-        at = inner + 6 * width * i
-        points = _bt(
-            load(work, at),
-            load(work, at + width),
-            load(work, at + 2 * width),
-            load(work, at + 3 * width),
-            load(work, at + 4 * width),
-            load(work, at + 5 * width),
-        )
-        _store_points(work, to + 6 * step * i, step, points, valid)
+        points = _bt(load_rows(work, inner + 6 * width * i, width, 5, 6))
+        store_each(points, work, to + 6 * step * i, step, valid)
 
 
 @serial
@@ -112,45 +96,11 @@ def _gradient_tile(work, place, row, pixel, valid, inner, to, step):
     """Store A y Aᵀ of a 4×4 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
     width = lanes(work)
     for j in range(4):
-        at = place + j * pixel
-        column = _a(
-            load_first(work, at, valid),
-            load_first(work, at + row, valid),
-            load_first(work, at + 2 * row, valid),
-            load_first(work, at + 3 * row, valid),
-        )
-        _store_column(work, inner + j * width, column)
+        column = _a(load_rows_first(work, place + j * pixel, row, 3, valid, 4))
+        store_each(column, work, inner + j * width, 6 * width, width)
     for i in range(6):
-        at = inner + 6 * width * i
-        points = _a(
-            load(work, at),
-            load(work, at + width),
-            load(work, at + 2 * width),
-            load(work, at + 3 * width),
-        )
-        _store_points(work, to + 6 * step * i, step, points, width)
-
-
-@serial
-def _store_column(work, inner, column):
-    """Store a column of 6 vectors in the inner buffer, whose rows have 6."""
-    row = 6 * lanes(work)
-    store(work, inner, column[0])
-    store(work, inner + row, column[1])
-    store(work, inner + 2 * row, column[2])
-    store(work, inner + 3 * row, column[3])
-    store(work, inner + 4 * row, column[4])
-    store(work, inner + 5 * row, column[5])
-
-
-@serial
-def _store_points(work, to, step, points, valid):
-    store_first(work, to, points[0], valid)
-    store_first(work, to + step, points[1], valid)
-    store_first(work, to + 2 * step, points[2], valid)
-    store_first(work, to + 3 * step, points[3], valid)
-    store_first(work, to + 4 * step, points[4], valid)
-    store_first(work, to + 5 * step, points[5], valid)
+        points = _a(load_rows(work, inner + 6 * width * i, width, 3, 4))
+        store_each(points, work, to + 6 * step * i, step, width)
 
 
 @serial
@@ -158,29 +108,10 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
     """Store Aᵀ m A plus ``base``: the first ``rows`` × ``columns`` pixels of a 4×4 tile."""
     width = lanes(work)
     for j in range(6):
-        at = place + j * step
-        column = _at(
-            load(work, at),
-            load(work, at + 6 * step),
-            load(work, at + 12 * step),
-            load(work, at + 18 * step),
-            load(work, at + 24 * step),
-            load(work, at + 30 * step),
-        )
-        store(work, inner + j * width, column[0])
-        store(work, inner + (6 + j) * width, column[1])
-        store(work, inner + (12 + j) * width, column[2])
-        store(work, inner + (18 + j) * width, column[3])
+        column = _at(load_rows(work, place + j * step, 6 * step, 5, 6))
+        store_each(column, work, inner + j * width, 6 * width, width)
     for i in range(rows):
-        at = inner + 6 * width * i
-        pixels = _at(
-            load(work, at),
-            load(work, at + width),
-            load(work, at + 2 * width),
-            load(work, at + 3 * width),
-            load(work, at + 4 * width),
-            load(work, at + 5 * width),
-        )
+        pixels = _at(load_rows(work, inner + 6 * width * i, width, 5, 6))
         put = to + i * row
         store_first(target, put, add(base, pixels[0]), valid)
         if columns > 1:

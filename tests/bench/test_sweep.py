@@ -1,0 +1,136 @@
+"""``python -m bench.sweep``: which neighbours there are, and which pairs are reported."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bench import sweep
+from bench.neighbours import AXES, BASES, LEAST_MULTIPLY_ADDS, conv, neighbours
+
+
+def ids(base, axis):
+    return [other.id for changed, other in neighbours(base) if changed == axis]
+
+
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        ("batch", ["b1-c8-9x9-o4-k3x3-p1x1-g2", "b3-c8-9x9-o4-k3x3-p1x1-g2"]),
+        ("source channels", ["b2-c6-9x9-o4-k3x3-p1x1-g2", "b2-c10-9x9-o4-k3x3-p1x1-g2"]),
+        ("target channels", ["b2-c8-9x9-o2-k3x3-p1x1-g2", "b2-c8-9x9-o6-k3x3-p1x1-g2"]),
+        ("height", ["b2-c8-8x9-o4-k3x3-p1x1-g2", "b2-c8-10x9-o4-k3x3-p1x1-g2"]),
+        ("width", ["b2-c8-9x8-o4-k3x3-p1x1-g2", "b2-c8-9x10-o4-k3x3-p1x1-g2"]),
+        ("kernel", ["b2-c8-9x9-o4-k1x1-g2", "b2-c8-9x9-o4-k5x5-p2x2-g2"]),
+        ("stride", ["b2-c8-9x9-o4-k3x3-p1x1-s2x2-g2"]),
+        ("padding", ["b2-c8-9x9-o4-k3x3-g2", "b2-c8-9x9-o4-k3x3-p2x2-g2"]),
+        ("dilation", ["b2-c8-9x9-o4-k3x3-p2x2-d2x2-g2"]),
+        ("groups", ["b2-c8-9x9-o4-k3x3-p1x1", "b2-c8-9x9-o4-k3x3-p1x1-g4"]),
+        ("number of groups", ["b2-c4-9x9-o2-k3x3-p1x1", "b2-c12-9x9-o6-k3x3-p1x1-g3"]),
+    ],
+)
+def test_neighbours_differ_in_one_thing(axis, expected):
+    assert ids(conv(2, 8, 9, 4, 3, groups=2), axis) == expected
+
+
+def test_what_cannot_be_is_no_neighbour():
+    base = conv(1, 1, 1, 1, 1)
+    assert {axis: ids(base, axis) for axis in AXES} == {
+        "batch": ["b2-c1-1x1-o1-k1x1"],
+        "source channels": ["b1-c2-1x1-o1-k1x1"],
+        "target channels": ["b1-c1-1x1-o2-k1x1"],
+        "height": ["b1-c1-2x1-o1-k1x1"],
+        "width": ["b1-c1-1x2-o1-k1x1"],
+        "kernel": ["b1-c1-1x1-o1-k3x3-p1x1"],
+        "stride": ["b1-c1-1x1-o1-k1x1-s2x2"],
+        "padding": ["b1-c1-1x1-o1-k1x1-p1x1"],
+        "dilation": ["b1-c1-1x1-o1-k1x1-d2x2"],
+        "groups": [],
+        "number of groups": [],
+    }
+    assert ids(conv(1, 1, 5, 1, 3, padding=(0, 0)), "kernel") == ["b1-c1-5x5-o1-k5x5-p1x1"]
+
+
+def test_windows_keep_their_outputs_when_kernel_or_dilation_changes():
+    base = conv(2, 8, (9, 11), 4, (3, 5), dilation=2)
+    for axis in ("kernel", "dilation"):
+        others = [other for changed, other in neighbours(base) if changed == axis]
+        assert len(others) == 2
+        assert {other.y_shape for other in others} == {base.y_shape}
+
+
+def test_each_convolution_has_work_enough_for_its_fixed_cost_not_to_count():
+    names = [base.id for base in BASES]
+    assert len(names) == len(set(names))
+    for base in BASES:
+        for other in (base, *(case for _, case in neighbours(base))):
+            assert other.flops("forward") >= 2 * LEAST_MULTIPLY_ADDS, other.id
+
+
+NAME = BASES[0].id
+SLOW = ids(BASES[0], "source channels")[0]
+
+
+def steady(cases):
+    """All passes take a picosecond for each multiply-add."""
+    return [{name: case.flops(name) / 2e12 for name in case.passes} for case in cases]
+
+
+def slower(*factors):
+    """Return a timer: one neighbour's forward pass takes so many times as long, the first times."""
+    left = list(factors)
+
+    def timer(cases):
+        times = steady(cases)
+        for case, seconds in zip(cases, times, strict=True):
+            if case.id == SLOW and left:
+                seconds["forward"] *= left.pop(0)
+        return times
+
+    return timer
+
+
+@pytest.mark.parametrize(("factor", "status"), [(3.1, 1), (2.9, 0), (1 / 3.1, 1), (1 / 2.9, 0)])
+def test_one_pair_beyond_the_limit_fails(factor, status, tmp_path, capsys):
+    out = tmp_path / "sweep.json"
+    assert sweep.main([NAME, "--out", str(out)], slower(*[factor] * 3)) == status
+    printed = capsys.readouterr().out
+    assert f"{status} of {3 * len(neighbours(BASES[0]))} pairs differ more than 3 x" in printed
+    first = next(line for line in printed.splitlines() if NAME in line)
+    assert SLOW in first
+    assert "forward" in first
+    pairs = json.loads(out.read_text())["pairs"]
+    assert len(pairs) == 3 * len(neighbours(BASES[0]))
+    (found,) = [pair for pair in pairs if pair["ratio"] > 2]
+    assert found["ratio"] == pytest.approx(max(factor, 1 / factor))
+    assert (found["axis"], found["pass_name"]) == ("source channels", "forward")
+    assert found["base"]["gflops"] == pytest.approx(2000)
+    assert found["neighbour"] == {
+        "case": SLOW,
+        "gflops": pytest.approx(2000 / factor),
+        "flops_per_byte": pytest.approx(57_802_752 / 6_627_840),
+    }
+
+
+@pytest.mark.parametrize(("factors", "status"), [((50, 50), 0), ((50, 50, 50), 1)])
+def test_a_disturbed_time_is_taken_again(factors, status):
+    assert sweep.main([NAME], slower(*factors)) == status
+
+
+def test_quick_takes_fewer(capsys):
+    taken = []
+    assert sweep.main(["--quick"], lambda cases: taken.append(cases[0]) or steady(cases)) == 0
+    assert taken == list(BASES[:: sweep.QUICK_STEP])
+
+
+def test_an_unknown_base_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        sweep.main(["b7-*"], steady)
+    assert f"base must match one of {NAME}" in capsys.readouterr().err
+
+
+def test_passes_are_timed():
+    (times,) = sweep.time_in_turn([conv(1, 2, 4, 3, 3)])
+    assert set(times) == {"forward", "backward_input", "backward_weight"}
+    assert all(0 < seconds < 1 for seconds in times.values())
