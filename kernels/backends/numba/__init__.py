@@ -39,7 +39,6 @@ CAPTURES = True
 """See :mod:`kernels.capturing`."""
 
 __all__ = [
-    "CAPTURES",
     "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",

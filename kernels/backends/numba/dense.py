@@ -9,6 +9,7 @@ import numpy as np
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.dense_kernel import (
     BLOCK_BYTES,
+    ROW_BYTES,
     ROW_COLUMNS,
     TILE_COLUMNS,
     TILE_ROWS,
@@ -46,7 +47,8 @@ def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: F
     (N, I), O = x.shape, len(weight)
     start = np.zeros(O, x.dtype) if bias is None else bias
     columns = min(MOST_COLUMNS, _part(O, _share(N), TILE_COLUMNS))
-    terms = _part(I, -(-I * x.itemsize // BLOCK_BYTES), LINE // x.itemsize) if N > 1 else I
+    block = BLOCK_BYTES if N > 1 else ROW_BYTES
+    terms = _part(I, -(-I * x.itemsize // block), LINE // x.itemsize)
     with FlatOutput(out) as y:
         blocks = -(-N // MOST_ROWS) * -(-O // columns)
         flat = flat_input(x), flat_input(weight)

@@ -49,6 +49,9 @@ ROW_COLUMNS = 8
 columns, and 33 in a tile of 4 rows.
 """
 
+ROW_BYTES = 32768
+"""Of such a row at a time: it goes on as long as errors of its sums allow."""
+
 BLOCK_BYTES = 3072
 """Of a row in a tile: its 8 rows then stay in the L1 cache, and sums in registers are short."""
 

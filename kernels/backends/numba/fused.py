@@ -23,6 +23,7 @@ from kernels.backends.numba.operands import (
     norm_of,
 )
 from kernels.backends.numba.plan import backward_plan, forward_plan, lanes_of
+from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.updating import add_scaled
 from kernels.capturing import also
@@ -110,5 +111,5 @@ def conv_backward(
     if slots is None:
         return None
     sums = np.empty(slots.shape[1:])
-    also(np.sum, slots, 0, out=sums)
+    also(add_up, slots, sums)
     return Sums(sums[0], sums[1])

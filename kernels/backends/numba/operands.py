@@ -34,8 +34,8 @@ class Loaded:
     def entries(self, source: FloatArray) -> tuple[Any, ...]:
         """Return a table's entries from X on, LOAD of them."""
         return (
-            *(source, *_counted(self.norm), self.relu, self.pulled, *_counted(self.pull)),
-            *(self.taken, *_counted(self.pool)),
+            *(source, *counted(self.norm), self.relu, self.pulled, *counted(self.pull)),
+            *(self.taken, *counted(self.pool)),
         )
 
 
@@ -57,12 +57,12 @@ class Finished:
     def entries(self, target: FloatArray) -> tuple[Any, ...]:
         """Return a table's entries from TARGET to MOMENTS."""
         return (
-            *(target, *_counted(self.added), self.masked, *_counted(self.mask)),
+            *(target, *counted(self.added), self.masked, *counted(self.mask)),
             *(self.mask_relu, self.moments is not None),
         )
 
 
-def _counted(array: NDArray[Any] | None) -> tuple[NDArray[Any] | None, int]:
+def counted(array: NDArray[Any] | None) -> tuple[NDArray[Any] | None, int]:
     """Return an array, and how many elements there are."""
     return array, 0 if array is None else len(array)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import (
     BIAS,
+    BIASES,
     FILTERS,
     FILTERS_SIZE,
     GRAD_FILTERS,
@@ -79,7 +80,7 @@ def pack_panel(work, call, index):
     first = group * s.out_group + v
     start = at_address(work, call[START])
     clear(start, first, valid)
-    if call[BIAS] != 0:
+    if call[BIASES] > 0:
         bias = at_address(work, call[BIAS])
         for c in range(first, first + valid):
             start[c] = bias[c]

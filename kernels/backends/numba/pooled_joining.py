@@ -22,7 +22,7 @@ from kernels.backends.numba.maxima import (
     windows_inside,
 )
 from kernels.backends.numba.memory import flat_input
-from kernels.backends.numba.reduction import MOST_ROWS
+from kernels.backends.numba.reduction import MOST_ROWS, add_up
 from kernels.backends.numba.tails import load_valid, store_valid
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
@@ -67,7 +67,7 @@ def pooled_sums(
     )
     run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
     sums = np.empty(parts.shape[1:])
-    also(np.sum, parts, 0, np.float64, sums)
+    also(add_up, parts, sums)
     return Sums(sums[0], sums[1])
 
 

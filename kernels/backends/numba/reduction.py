@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
@@ -87,7 +88,12 @@ def channel_sums(values: FloatArray, out: FloatArray) -> None:
     rows = rows_of(values, len(out))
     sums = np.zeros((rows.tasks * rows.together, rows.C), values.dtype)
     run([Phase(BLOCK_SUMS, rows.tasks, rows.tasks)], (*rows, values, sums.reshape(-1)), values)
-    also(np.sum, sums, 0, np.float64, out)
+    also(add_up, sums, out)
+
+
+def add_up(parts: NDArray[Any], out: FloatArray) -> None:
+    """Write the sum over the first axis, taken in float64."""
+    out[...] = parts.sum(axis=0, dtype=np.float64)  # with ``out=`` it would be taken in its dtype
 
 
 @serial

@@ -11,6 +11,7 @@ from kernels.backends.numba import threads
 from kernels.backends.numba.accumulating import ACCUMULATE
 from kernels.backends.numba.calls import (
     BIAS,
+    BIASES,
     ENTRIES,
     FILTERS,
     FILTERS_SIZE,
@@ -35,10 +36,11 @@ from kernels.backends.numba.calls import (
 from kernels.backends.numba.finishing import MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.memory import flat_parameter
-from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded
+from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded, counted
 from kernels.backends.numba.packing import PACK, UNPACK
 from kernels.backends.numba.plan import Plan, lanes_of
 from kernels.backends.numba.plan_weights import weight_plan
+from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.tasks import Phase, run, team_for
 from kernels.backends.numba.workspace import Borrowed
 from kernels.capturing import also
@@ -102,7 +104,7 @@ def run_gather(
         table[SLOTS : SLOTTED + 1] = finished.slots, plan.slots
         table[SLOT_PIXELS : MERGED + 1] = plan.slot_pixels, finished.moments
         table[WEIGHTS], table[START] = transformed if points else packed, memory[plain + points :]
-        table[BIAS] = None if bias is None else flat_parameter(bias)
+        table[BIAS : BIASES + 1] = counted(None if bias is None else flat_parameter(bias))
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
@@ -147,5 +149,5 @@ def run_accumulate(
         run(phases, table, memory[sums + inner :], plan.work)
     if flat is not out:
         also(np.copyto, out, flat)
-    if slots is not None:
-        also(np.sum, slots, 0, np.float64, grad_bias)
+    if grad_bias is not None and slots is not None:
+        also(add_up, slots, grad_bias)
