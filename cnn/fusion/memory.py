@@ -126,8 +126,3 @@ class Block:
         flat = self._bytes[buffer.offset : end].view(buffer.dtype)
         laid_out = flat.reshape([buffer.shape[axis] for axis in order])
         return laid_out.transpose(np.argsort(order))
-
-
-def memory_order(example: AnyArray) -> tuple[int, ...]:
-    """Return the axes of an array as they lie in memory, outermost first."""
-    return tuple(sorted(range(example.ndim), key=lambda axis: -example.strides[axis]))

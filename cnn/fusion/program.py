@@ -8,12 +8,13 @@ from operator import attrgetter, is_
 import numpy as np
 
 from cnn.arrays import FloatArray
-from cnn.fusion.memory import Block, Buffer, Shape, memory_order, place
+from cnn.fusion.memory import Block, Buffer, Shape, place
 from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
 from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
 from kernels import dispatch
 from kernels.capturing import Capture, capture
+from kernels.layout import memory_order
 
 
 class Program:

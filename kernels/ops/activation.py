@@ -5,8 +5,10 @@ from __future__ import annotations
 from kernels import dispatch
 from kernels.backends.contract import FloatArray
 from kernels.ops import checks
+from kernels.ops.repeating import repeatable
 
 
+@repeatable
 def relu(x: FloatArray, *, out: FloatArray | None = None, backend: str | None = None) -> FloatArray:
     """Element by element ``max(x, 0)``; NaN stays NaN, so that divergence stays visible.
 
@@ -35,6 +37,7 @@ def relu(x: FloatArray, *, out: FloatArray | None = None, backend: str | None = 
     return y
 
 
+@repeatable
 def relu_backward(
     grad_y: FloatArray,
     y: FloatArray,

@@ -9,6 +9,7 @@ import numpy as np
 from kernels import dispatch
 from kernels.backends.contract import FloatArray
 from kernels.ops import checks, windows
+from kernels.ops.repeating import repeatable
 
 IntPair = int | tuple[int, int]
 Padding = windows.Padding
@@ -22,6 +23,7 @@ class Conv2dGradients(NamedTuple):
     grad_bias: FloatArray
 
 
+@repeatable
 def conv2d(
     x: FloatArray,
     weight: FloatArray,
@@ -81,6 +83,7 @@ def conv2d(
     return y
 
 
+@repeatable
 def conv2d_backward(
     grad_y: FloatArray,
     x: FloatArray,
@@ -129,6 +132,7 @@ def conv2d_backward(
     return gradients
 
 
+@repeatable
 def conv2d_backward_input(
     grad_y: FloatArray,
     weight: FloatArray,
@@ -176,6 +180,7 @@ def conv2d_backward_input(
     return grad_x
 
 
+@repeatable
 def conv2d_backward_weight(
     grad_y: FloatArray,
     x: FloatArray,

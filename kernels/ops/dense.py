@@ -10,6 +10,7 @@ from kernels import dispatch
 from kernels.backends.contract import FloatArray
 from kernels.errors import ShapeError
 from kernels.ops import checks
+from kernels.ops.repeating import repeatable
 
 
 class LinearGradients(NamedTuple):
@@ -20,6 +21,7 @@ class LinearGradients(NamedTuple):
     grad_bias: FloatArray
 
 
+@repeatable
 def linear(
     x: FloatArray,
     weight: FloatArray,
@@ -62,6 +64,7 @@ def linear(
     return y
 
 
+@repeatable
 def linear_backward(
     grad_y: FloatArray, x: FloatArray, weight: FloatArray, *, backend: str | None = None
 ) -> LinearGradients:

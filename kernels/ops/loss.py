@@ -8,6 +8,7 @@ from kernels import dispatch
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.errors import ShapeError
 from kernels.ops import checks
+from kernels.ops.repeating import repeatable
 
 
 class CrossEntropyResult(NamedTuple):
@@ -17,6 +18,7 @@ class CrossEntropyResult(NamedTuple):
     grad_logits: FloatArray
 
 
+@repeatable
 def softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray:
     """Probabilities of each row: ``exp(z_k - m) / Σ_j exp(z_j - m)`` with ``m = max_j z_j``.
 
@@ -44,6 +46,7 @@ def softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray:
     return probabilities
 
 
+@repeatable
 def log_softmax(logits: FloatArray, *, backend: str | None = None) -> FloatArray:
     """Logarithms of each row's :func:`softmax`: ``z_k - m - log Σ_j exp(z_j - m)``.
 

@@ -10,6 +10,7 @@ from kernels import dispatch
 from kernels.backends.contract import FloatArray
 from kernels.errors import ShapeError
 from kernels.ops import checks
+from kernels.ops.repeating import repeatable
 
 
 class BatchNormResult(NamedTuple):
@@ -28,6 +29,7 @@ class BatchNormGradients(NamedTuple):
     grad_bias: FloatArray
 
 
+@repeatable
 def batch_norm(
     x: FloatArray,
     weight: FloatArray | None,
@@ -72,6 +74,7 @@ def batch_norm(
     return BatchNormResult(y, mean, rstd)
 
 
+@repeatable
 def batch_norm_backward(
     grad_y: FloatArray,
     x: FloatArray,
@@ -123,6 +126,7 @@ def batch_norm_backward(
     return BatchNormGradients(grad_x, None if weight is None else grad_weight, grad_bias)
 
 
+@repeatable
 def batch_norm_inference(
     x: FloatArray,
     weight: FloatArray | None,
@@ -172,6 +176,7 @@ def batch_norm_inference(
     return y
 
 
+@repeatable
 def batch_norm_inference_backward(
     grad_y: FloatArray,
     x: FloatArray,

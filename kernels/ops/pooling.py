@@ -12,6 +12,7 @@ from kernels.errors import ShapeError
 from kernels.geometry import PoolGeometry
 from kernels.ops import checks, windows
 from kernels.ops.remembering import remembered
+from kernels.ops.repeating import repeatable
 
 IntPair = int | tuple[int, int]
 
@@ -25,6 +26,7 @@ class MaxPool2dResult(NamedTuple):
     indices: IntArray
 
 
+@repeatable
 def max_pool2d(
     x: FloatArray,
     kernel_size: IntPair,
@@ -125,6 +127,7 @@ def max_pool2d_backward(
     return grad_x
 
 
+@repeatable
 def avg_pool2d(
     x: FloatArray,
     kernel_size: IntPair,
@@ -183,6 +186,7 @@ def avg_pool2d(
     return y
 
 
+@repeatable
 def avg_pool2d_backward(
     grad_y: FloatArray,
     x_shape: tuple[int, int, int, int],
@@ -229,6 +233,7 @@ def avg_pool2d_backward(
     return grad_x
 
 
+@repeatable
 def global_avg_pool2d(x: FloatArray, *, backend: str | None = None) -> FloatArray:
     """Mean of each plane: ``y[n, c, 0, 0] = Σ_h Σ_w x[n, c, h, w] / (H·W)``.
 
@@ -256,6 +261,7 @@ def global_avg_pool2d(x: FloatArray, *, backend: str | None = None) -> FloatArra
     return y
 
 
+@repeatable
 def global_avg_pool2d_backward(
     grad_y: FloatArray, x_shape: tuple[int, int, int, int], *, backend: str | None = None
 ) -> FloatArray:

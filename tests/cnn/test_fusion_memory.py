@@ -15,6 +15,7 @@ import kernels
 from cnn.fusion import memory, program
 from cnn.fusion.memory import Block, Buffer
 from cnn.fusion.programs import MOST_PROGRAMS
+from kernels.layout import memory_order
 from tests.cnn.fusing import MODELS, Calling, trainers
 from tests.cnn.networks import batch
 from tests.cnn.runs import same_arrays
@@ -157,6 +158,6 @@ def test_views_have_the_backends_layout_and_alignment(name: str) -> None:
     block, buffer = Block(), Buffer((3, 7, 5, 6), np.dtype("float64"))
     buffer.use(0)
     block.grow(memory.place([buffer]) + 64)
-    view = block.view(buffer, memory.memory_order(wanted))
+    view = block.view(buffer, memory_order(wanted))
     assert view.strides == wanted.strides
     assert view.ctypes.data % 64 == 0

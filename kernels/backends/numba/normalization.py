@@ -1,28 +1,41 @@
-"""Batch-norm and its gradients: one pass for the sums, one for the values."""
+"""Batch-norm and its gradients: one pass for the sums, one for the values.
+
+``channels`` are rows of float64: mean, rstd, weight and bias, or mean, rstd, weight and the
+gradients of bias and weight. Vectors are copied into them and from them by tasks, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.memory import FlatOutput, flat_input, flat_parameter
 from kernels.backends.numba.normalization_tasks import (
     AFFINE_TABLE,
     COMBINE,
+    GIVE,
     GRADIENT_SUMS,
     GRADIENT_TABLE,
     MERGED_MOMENTS,
     MERGED_SUMS,
     MOMENTS,
     NORMALIZE,
+    RSTD,
+    TAKE,
 )
 from kernels.backends.numba.reduction import Rows, rows_of
 from kernels.backends.numba.tasks import Phase, run
 from kernels.capturing import also
+
+MEAN, SCALE, WEIGHT, BIAS, GRAD_WEIGHT = range(5)
+GRAD_BIAS = BIAS
+"""Rows of channels; SCALE is rstd, or at first the variance."""
+
+Vectors = Mapping[int, FloatArray]
 
 
 def batch_norm(
@@ -39,10 +52,7 @@ def batch_norm(
 
     What the mean loses when it is rounded to its dtype goes into the shift.
     """
-    channels = np.empty((4, len(weight)))
-    also(_set, channels[2:], weight, bias)
-    _normalize(x, channels, eps, True, out)
-    also(_set, (mean, rstd), *channels[:2])
+    _normalize(x, {WEIGHT: weight, BIAS: bias}, eps, out, {MEAN: mean, SCALE: rstd})
 
 
 def batch_norm_backward(
@@ -57,11 +67,10 @@ def batch_norm_backward(
     grad_bias: FloatArray,
 ) -> None:
     """``grad_x = a · grad_y + b · (x - mean) + c`` with three numbers for each channel."""
-    channels = np.empty((5, len(weight)))
-    also(_set, channels[:3], mean, rstd, weight)
+    taken = {MEAN: mean, SCALE: rstd, WEIGHT: weight}
+    given = {GRAD_BIAS: grad_bias, GRAD_WEIGHT: grad_weight}
     with FlatOutput(grad_x) as gradient:
-        _pull_back(flat_input(grad_y), flat_input(x), channels, gradient)
-    also(_set, (grad_bias, grad_weight), *channels[3:])
+        _pull_back(flat_input(grad_y), flat_input(x), taken, given, gradient, None)
 
 
 def batch_norm_inference(
@@ -75,10 +84,8 @@ def batch_norm_inference(
     out: FloatArray,
 ) -> None:
     """Centre, scale and shift."""
-    channels = np.empty((4, len(weight)))
-    also(_set, (channels[0], *channels[2:]), running_mean, weight, bias)
-    also(_write_rstd, running_var, eps, channels[1])
-    _normalize(x, channels, eps, False, out)
+    taken = {MEAN: running_mean, SCALE: running_var, WEIGHT: weight, BIAS: bias}
+    _normalize(x, taken, eps, out, None)
 
 
 def batch_norm_inference_backward(
@@ -94,60 +101,87 @@ def batch_norm_inference_backward(
     grad_bias: FloatArray,
 ) -> None:
     """Scale; the statistics are constants."""
-    channels = np.empty((5, len(weight)))
-    also(_set, (channels[0], channels[2]), running_mean, weight)
-    also(_write_rstd, running_var, eps, channels[1])
-    _pull_back(flat_input(grad_y), flat_input(x), channels, None)
-    also(_set, (grad_bias, grad_weight), *channels[3:])
-    also(_set, (channels[0], channels[3]), 0.0, 0.0)  # x has no part in the gradient, NaN or not
-    _normalize(grad_y, channels[:4], eps, False, grad_x)
-
-
-def _set(targets: Iterable[FloatArray], *sources: FloatArray | float) -> None:
-    for target, source in zip(targets, sources, strict=True):
-        target[...] = source
-
-
-def _write_rstd(var: FloatArray, eps: float, out: NDArray[np.float64]) -> None:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out[...] = 1.0 / np.sqrt(np.add(var, eps, dtype=np.float64))
+    taken = {MEAN: running_mean, SCALE: running_var, WEIGHT: weight}
+    given = {GRAD_BIAS: grad_bias, GRAD_WEIGHT: grad_weight}
+    _pull_back(flat_input(grad_y), flat_input(x), taken, given, None, eps)
+    nothing = np.zeros_like(weight)  # x has no part in the gradient, NaN or not
+    taken = {MEAN: nothing, SCALE: running_var, WEIGHT: weight, BIAS: nothing}
+    _normalize(grad_y, taken, eps, grad_x, None)
 
 
 def _normalize(
-    x: FloatArray, channels: NDArray[np.float64], eps: float, training: bool, out: FloatArray
+    x: FloatArray, taken: Vectors, eps: float, out: FloatArray, given: Vectors | None
 ) -> None:
     """Write ``weight · rstd · (x - mean) + bias``, the centred form, right for large means.
 
-    ``channels`` are mean, rstd, weight and bias; the first two are results in training.
+    Mean and rstd are taken of x if they are to be given.
     """
     values = flat_input(x)
-    rows = rows_of(values, channels.shape[1])
+    rows = rows_of(values, len(taken[WEIGHT]))
     parts, table = _scratch(rows, 3, 3, values.dtype)
-    phases = [Phase(AFFINE_TABLE, 1, 1), Phase(NORMALIZE, rows.tasks, rows.tasks)]
-    if training:
-        phases[:0] = [Phase(MOMENTS, rows.tasks, rows.tasks), Phase(MERGED_MOMENTS, 1, 1)]
+    channels = np.empty((BIAS + 1, rows.C))
+    vectors = _entries(channels, taken, given or {}, values.dtype)
+    phases = [Phase(TAKE, 1, 1), Phase(RSTD, 1, 1), Phase(AFFINE_TABLE, 1, 1)]
+    if given is not None:
+        phases[1:1] = [Phase(MOMENTS, rows.tasks, rows.tasks), Phase(MERGED_MOMENTS, 1, 1)]
+        phases.append(Phase(GIVE, 1, 1))
+    phases.append(Phase(NORMALIZE, rows.tasks, rows.tasks))
     with FlatOutput(out) as y:
         entries = (*rows, values, None, channels.reshape(-1), parts, table, y, np.array([eps]))
-        run(phases, entries, values)
+        run(phases, (*entries, *vectors), values)
+    _give_others(channels, given or {}, values.dtype)
 
 
 def _pull_back(
-    grad: FloatArray, values: FloatArray, channels: NDArray[np.float64], out: FloatArray | None
+    grad: FloatArray,
+    values: FloatArray,
+    taken: Vectors,
+    given: Vectors,
+    out: FloatArray | None,
+    eps: float | None,
 ) -> None:
     """Take the sums; write the gradient, unless ``out`` is None.
 
-    ``channels`` are mean, rstd, weight and, as results, the gradients of bias and weight.
+    With ``eps``, what is taken as rstd is the variance.
     """
-    rows = rows_of(values, channels.shape[1])
+    rows = rows_of(values, len(taken[WEIGHT]))
     parts, table = _scratch(rows, 2, 4, values.dtype)
-    phases = [
+    channels = np.empty((GRAD_WEIGHT + 1, rows.C))
+    vectors = _entries(channels, taken, given, values.dtype)
+    phases = [Phase(TAKE, 1, 1)]
+    if eps is not None:
+        phases.append(Phase(RSTD, 1, 1))
+    phases += [
         Phase(GRADIENT_TABLE, 1, 1),
         Phase(GRADIENT_SUMS, rows.tasks, rows.tasks),
         Phase(MERGED_SUMS, 1, 1),
+        Phase(GIVE, 1, 1),
     ]
     if out is not None:
         phases += [Phase(GRADIENT_TABLE, 1, 1), Phase(COMBINE, rows.tasks, rows.tasks)]
-    run(phases, (*rows, values, grad, channels.reshape(-1), parts, table, out), values)
+    entries = (*rows, values, grad, channels.reshape(-1), parts, table, out)
+    run(phases, (*entries, None if eps is None else np.array([eps]), *vectors), values)
+    _give_others(channels, given, values.dtype)
+
+
+def _entries(
+    channels: NDArray[np.float64], taken: Vectors, given: Vectors, dtype: np.dtype[Any]
+) -> list[Any]:
+    """Return a table's entries from TAKEN on."""
+    giving = [item for item in given.items() if item[1].dtype == dtype]
+    entries: list[Any] = [len(taken), len(giving)]
+    for row, vector in taken.items():
+        entries += row, flat_parameter(vector)
+    for row, vector in giving:
+        entries += row, vector
+    return entries
+
+
+def _give_others(channels: NDArray[np.float64], given: Vectors, dtype: np.dtype[Any]) -> None:
+    """Copy rows to vectors of other dtypes."""
+    for row, vector in given.items():
+        if vector.dtype != dtype:
+            also(np.copyto, vector, channels[row])
 
 
 def _scratch(

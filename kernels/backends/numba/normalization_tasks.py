@@ -25,9 +25,30 @@ from kernels.backends.numba.vector import (
     subtract,
 )
 
-VALUES, GRAD, CHANNELS, PARTS, TABLE, OUT, EPS = range(5, 12)
+VALUES, GRAD, CHANNELS, PARTS, TABLE, OUT, EPS, TAKEN, GIVEN, VECTORS = range(5, 15)
 GATES = EPS
-"""Entries after the division into blocks; forward has eps where backward may have gates."""
+"""Entries after the division into blocks; forward has eps where backward may have gates.
+
+From VECTORS on there are pairs of a row of the channels and a vector, TAKEN of them to be copied
+into the row, then GIVEN to be copied from it.
+"""
+
+
+def _take(work, call, _):
+    channels, C = doubles_at(call[CHANNELS], 0), call[1]
+    for i in range(VECTORS, VECTORS + 2 * call[TAKEN], 2):
+        row, vector = call[i] * C, at_address(work, call[i + 1])
+        for c in range(C):
+            channels[row + c] = vector[c]
+
+
+def _give(work, call, _):
+    channels, C = doubles_at(call[CHANNELS], 0), call[1]
+    first = VECTORS + 2 * call[TAKEN]
+    for i in range(first, first + 2 * call[GIVEN], 2):
+        row, vector = call[i] * C, at_address(work, call[i + 1])
+        for c in range(C):
+            vector[c] = channels[row + c]
 
 
 def _moments(work, call, task):
@@ -36,9 +57,12 @@ def _moments(work, call, task):
 
 
 def _merged_moments(work, call, _):
-    channels, eps = doubles_at(call[CHANNELS], 0), doubles_at(call[EPS], 0)[0]
-    merge_moments(at_address(work, call[PARTS]), call, channels)
-    _, C, _, _, _ = division(call)
+    merge_moments(at_address(work, call[PARTS]), call, doubles_at(call[CHANNELS], 0))
+
+
+def _rstd(work, call, _):
+    """Make rstd of the variances in its place."""
+    channels, eps, C = doubles_at(call[CHANNELS], 0), doubles_at(call[EPS], 0)[0], call[1]
     for c in range(C, 2 * C):
         channels[c] = 1.0 / np.sqrt(channels[c] + eps)
 
@@ -139,7 +163,9 @@ def _combine_block(work, call, task):
             store_first(out, i, multiply_add(a, load_first(grad, i, valid), rest), valid)
 
 
-MOMENTS, MERGED_MOMENTS, AFFINE_TABLE = Task(_moments), Task(_merged_moments), Task(_affine_table)
-NORMALIZE, GRADIENT_TABLE = Task(_normalize_block), Task(_gradient_table)
+TAKE, GIVE = Task(_take), Task(_give)
+MOMENTS, MERGED_MOMENTS, RSTD = Task(_moments), Task(_merged_moments), Task(_rstd)
+AFFINE_TABLE, NORMALIZE = Task(_affine_table), Task(_normalize_block)
+GRADIENT_TABLE = Task(_gradient_table)
 GRADIENT_SUMS, MASKED_SUMS = Task(_gradient_sums), Task(_masked_sums)
 MERGED_SUMS, COMBINE = Task(_merged_sums), Task(_combine_block)

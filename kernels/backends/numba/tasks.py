@@ -9,32 +9,20 @@ that follow one another are one table.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba import threads
-from kernels.backends.numba.jit import keep_to, prange_driver, restore
 from kernels.backends.numba.standalone import Standalone
-from kernels.backends.numba.vector import address
-from kernels.capturing import Capture, active, also
+from kernels.backends.numba.tables import LENGTH, WORK, Tables, address_of, execute
+from kernels.capturing import active, also
 
 THREAD_WORK = 250_000
 """Multiply-adds, 2 to 4 µs of one core, that are worth a thread: to wake one takes 1 µs or more."""
-
-LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
-"""What a table begins with: its length, how many phases, working memory and its bytes a thread."""
-
-TASK, TIMES, TEAM, PHASE = range(4)
-"""What there is for each phase: address, how often, and on how many threads at most."""
 
 
 class Task:
@@ -88,39 +76,23 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
     if numba.config.DISABLE_JIT:
         also(_run_plainly, phases, entries, work)
         return
-    numbers = [0, len(phases), _address(work), size * work.itemsize]
+    numbers = [0, len(phases), address_of(work), size * work.itemsize]
     for task, times, team in phases:
         numbers += (task.address(work.dtype), times, team)
     numbers += [
-        entry if type(entry) in _PLAIN else 0 if entry is None else _address(entry)
+        entry if type(entry) in _PLAIN else 0 if entry is None else address_of(entry)
         for entry in entries
     ]
     numbers[LENGTH] = len(numbers)
-    tables = Tables(np.array(numbers, np.int64), [entries, work])
     capture = active()
-    if capture is not None:
+    if capture is None:
+        execute(np.array(numbers, np.int64))
+    else:
+        first = len(numbers) - len(entries)
+        arrays = {WORK: work} | {first + i: entry for i, entry in enumerate(entries)}
+        tables = Tables(np.array(numbers, np.int64), arrays)
+        tables()
         tables.join(capture)
-    tables()
-
-
-class Tables:
-    """Tables that follow one another, and what has to stay in memory for them."""
-
-    def __init__(self, numbers: NDArray[np.int64], kept: list[object]) -> None:
-        self.numbers, self.kept = numbers, kept
-
-    def __call__(self) -> None:
-        """Run them."""
-        threads.run(_run_tables, (self.numbers, threads.forked()))
-
-    def join(self, capture: Capture) -> None:
-        """Let a capture run these tables too, together with those before them."""
-        before = capture.steps[-1] if capture.steps else None
-        if isinstance(before, Tables):
-            numbers = np.concatenate((before.numbers, self.numbers))
-            capture.steps[-1] = Tables(numbers, before.kept + self.kept)
-        else:
-            capture.steps.append(self)
 
 
 class _Fixed(int):
@@ -135,21 +107,12 @@ def fixed(*arrays: NDArray[Any]) -> tuple[Any, ...]:
 
 
 def _fixed(array: NDArray[Any]) -> _Fixed:
-    place = _Fixed(_address(array))
+    place = _Fixed(address_of(array))
     place.array = array
     return place
 
 
 _PLAIN = frozenset((int, bool, _Fixed))
-
-
-def _address(array: NDArray[Any]) -> int:
-    if array.size == 0:
-        return 0
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
-    except (TypeError, ValueError, BufferError):  # read-only: takes 1 µs longer
-        return int(array.ctypes.data)
 
 
 def _run_plainly(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray) -> None:
@@ -159,45 +122,3 @@ def _run_plainly(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArr
     for task, times, _ in phases:
         for index in range(times):
             task.function(work, table, index)
-
-
-if TYPE_CHECKING or numba.config.DISABLE_JIT:
-
-    def _call_task(code: int, work: int, entries: int, index: int) -> None:
-        """Call a task by its address."""
-
-else:
-
-    @intrinsic
-    def _call_task(typing, code, work, entries, index):
-        """Call a task by its address."""
-
-        def generate(context, builder, signature, arguments):
-            word = ir.IntType(64)
-            kind = ir.FunctionType(ir.VoidType(), [word, word, word])
-            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-            return context.get_dummy_value()
-
-        return types.void(types.intp, types.intp, types.intp, types.intp), generate
-
-
-@prange_driver
-def _run_tables(tables: NDArray[np.int64], single: bool) -> None:
-    """Run the phases of tables that follow one another; ``single`` on this thread alone."""
-    at = 0
-    while at < len(tables):
-        work, size = tables[at + WORK], tables[at + WORK_BYTES]
-        first = at + HEADER
-        last = first + PHASE * tables[at + PHASES]
-        entries = address(tables) + 8 * last
-        for phase in range(first, last, PHASE):
-            task, times, team = tables[phase], tables[phase + TIMES], tables[phase + TEAM]
-            if single or team == 1 or times == 1:
-                for index in range(times):
-                    _call_task(task, work, entries, index)
-            else:
-                before = keep_to(min(team, times))
-                for index in numba.prange(times):
-                    _call_task(task, work + numba.get_thread_id() * size, entries, index)
-                restore(before)
-        at += tables[at + LENGTH]

@@ -1,0 +1,148 @@
+"""Tables: what the one parallel loop is given to run, now, again, or on other arrays."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from kernels.backends.numba import threads
+from kernels.backends.numba.jit import keep_to, prange_driver, restore
+from kernels.backends.numba.vector import address
+from kernels.capturing import Capture
+from kernels.layout import memory_order
+
+LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
+"""What a table begins with: its length, how many phases, working memory and its bytes a thread."""
+
+TASK, TIMES, TEAM, PHASE = range(4)
+"""What there is for each phase: address, how often, and on how many threads at most."""
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return where an array is, 0 if there is nothing in it."""
+    if array.size == 0:
+        return 0
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
+    except (TypeError, ValueError, BufferError):  # read-only: takes 1 µs longer
+        return int(array.ctypes.data)
+
+
+class Tables:
+    """Tables that follow one another.
+
+    Parameters
+    ----------
+    numbers : array of int64
+        One table behind the other.
+    arrays : dict of int to object
+        What the numbers at these places are the addresses of; they stay in memory so long.
+    """
+
+    def __init__(self, numbers: NDArray[np.int64], arrays: dict[int, Any]) -> None:
+        self.numbers, self.arrays = numbers, arrays
+
+    def __call__(self) -> None:
+        """Run them."""
+        execute(self.numbers)
+
+    def join(self, capture: Capture) -> None:
+        """Let a capture run these tables too, together with those before them."""
+        before = capture.steps[-1] if capture.steps else None
+        if isinstance(before, Tables):
+            numbers, first = np.concatenate((before.numbers, self.numbers)), len(before.numbers)
+            moved = {first + place: array for place, array in self.arrays.items()}
+            capture.steps[-1] = Tables(numbers, before.arrays | moved)
+        else:
+            capture.steps.append(self)
+
+    def on_others(
+        self, given: Sequence[NDArray[Any]], written: Sequence[NDArray[Any]]
+    ) -> Callable[[Sequence[NDArray[Any]]], None] | None:
+        """Return a function that runs them on other arrays of the same layouts.
+
+        None if one that is to be written is not. Arrays have no gaps.
+        """
+        arrays = [*given, *written]
+        orders = [None if a.flags.c_contiguous else memory_order(a) for a in arrays]
+        starts = _starts(arrays, orders)
+        changes = [
+            (place, number, at - start)
+            for place, at in ((place, int(self.numbers[place])) for place in self.arrays)
+            for number, (start, array) in enumerate(zip(starts, arrays, strict=True))
+            if start <= at < start + array.nbytes
+        ]
+        if not {number for _, number, _ in changes}.issuperset(range(len(given), len(arrays))):
+            return None
+
+        def run(others: Sequence[NDArray[Any]]) -> None:
+            places = _starts(others, orders)
+            numbers = self.numbers.copy()
+            for place, number, offset in changes:
+                numbers[place] = places[number] + offset
+            execute(numbers)
+
+        return run
+
+
+def _starts(arrays: Sequence[NDArray[Any]], orders: Sequence[tuple[int, ...] | None]) -> list[int]:
+    """Return where arrays begin; turned into the order of memory, an address is found sooner."""
+    return [
+        address_of(array if order is None else array.transpose(order))
+        for array, order in zip(arrays, orders, strict=True)
+    ]
+
+
+def execute(numbers: NDArray[np.int64]) -> None:
+    """Run tables."""
+    threads.run(_run_tables, (numbers, threads.forked()))
+
+
+if TYPE_CHECKING or numba.config.DISABLE_JIT:
+
+    def _call_task(code: int, work: int, entries: int, index: int) -> None:
+        """Call a task by its address."""
+
+else:
+
+    @intrinsic
+    def _call_task(typing, code, work, entries, index):
+        """Call a task by its address."""
+
+        def generate(context, builder, signature, arguments):
+            word = ir.IntType(64)
+            kind = ir.FunctionType(ir.VoidType(), [word, word, word])
+            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.intp, types.intp, types.intp), generate
+
+
+@prange_driver
+def _run_tables(tables: NDArray[np.int64], single: bool) -> None:
+    """Run the phases of tables that follow one another; ``single`` on this thread alone."""
+    at = 0
+    while at < len(tables):
+        work, size = tables[at + WORK], tables[at + WORK_BYTES]
+        first = at + HEADER
+        last = first + PHASE * tables[at + PHASES]
+        entries = address(tables) + 8 * last
+        for phase in range(first, last, PHASE):
+            task, times, team = tables[phase], tables[phase + TIMES], tables[phase + TEAM]
+            if single or team == 1 or times == 1:
+                for index in range(times):
+                    _call_task(task, work, entries, index)
+            else:
+                before = keep_to(min(team, times))
+                for index in numba.prange(times):
+                    _call_task(task, work + numba.get_thread_id() * size, entries, index)
+                restore(before)
+        at += tables[at + LENGTH]
