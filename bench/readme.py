@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import claims, recipes, results, running, selection, tables
+from bench import claims, recipes, results, running, scaling, selection, tables
 from bench.turns import ROOT
 from cnn import environment
 from cnn.files import replacing
@@ -133,6 +133,8 @@ def _costs(run: results.Run) -> list[str]:
 def _all_cases(run: results.Run) -> list[str]:
     return [
         *tables.summary(run),
+        "",
+        *scaling.of_convolutions(run),
         "",
         tables.conditions(run),
         "",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cases, contestants, reference, roofline, selection, training_run, turns
+from bench.case_types import ConvCase
 from bench.contestants import Entrant
 from bench.results import Refusal, Row, Run
 from bench.turns import Item
@@ -65,15 +66,24 @@ class Plan:
         ]
         order = self.order()
         entrants = {Entrant(name, self.threads): selection.taken_by(name, order) for name in names}
-        if self.whole and generation < SCALING_GENERATIONS:
-            scaling = [item for item in self.items if item[0] in cases.THREAD_SCALING]
+        if generation < SCALING_GENERATIONS:
             entrants |= {
-                Entrant(name, count): scaling
+                Entrant(name, count): self._scaled(name)
                 for count in fewer_threads(self.threads)
                 for name in names
-                if name in contestants.EAGER
             }
         return {entrant: items for entrant, items in entrants.items() if items}
+
+    def _scaled(self, name: str) -> list[Item]:
+        """Return the items that a contestant takes part in with fewer threads, too."""
+        some = cases.THREAD_SCALING if self.whole and name in contestants.EAGER else ()
+        all_convolutions = self.suite == selection.FULL and name == contestants.OURS
+        return [
+            item
+            for item in self.items
+            if item[0] in some
+            or (all_convolutions and isinstance(selection.case(item[0]), ConvCase))
+        ]
 
     def turns(self) -> int:
         """Return how many turns are taken in all, the checks included."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
 
 from bench import cases, contestants
-from bench.case_types import FORWARD, TRAINING_STEP
+from bench.case_types import FORWARD, TRAINING_STEP, ConvCase
 from bench.results import Ratio, Row, Run, ratio
 from bench.selection import GROWING, case
 from bench.turns import Item
@@ -19,6 +20,20 @@ def by_threads(run: Run, item: Item, contestant: str) -> dict[int, Ratio]:
     counts = sorted({row.threads for row in run.rows if row.contestant == contestant})
     rows = {n: row for n in counts if (row := run.row(item, contestant, n))}
     return {n: ratio(row, single) for n, row in rows.items()} if single else {}
+
+
+def of_convolutions(run: Run) -> list[str]:
+    """Return a line: how many times as fast all of them are with all threads as with one."""
+    items = [item for item in run.items() if isinstance(case(item[0]), ConvCase)]
+    speeds = [by_threads(run, item, contestants.OURS).get(run.threads) for item in items]
+    values = [speed.value for speed in speeds if speed]
+    if run.threads == 1 or not values:
+        return []
+    mean = statistics.geometric_mean(values)
+    return [
+        f"{contestants.OURS}'s {run.threads} threads over 1: {mean:.2f}, geometric mean of "
+        f"{len(values)} passes of convolutions, timed in turn."
+    ]
 
 
 def by_batch(run: Run, contestant: str) -> list[tuple[int, float]]:

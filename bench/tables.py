@@ -15,12 +15,13 @@ from bench.case_types import (
     PoolCase,
     ReluCase,
 )
+from bench.contestants import OURS
 from bench.results import FASTEST, TRUSTED_SPREAD, Ratio, Row, Run
-from bench.scaling import growth_lines, thread_lines
+from bench.scaling import growth_lines, of_convolutions, thread_lines
 from bench.selection import case
 from bench.turns import Item
 
-OURS, BEST_PEER = "numba", "best peer"
+BEST_PEER = "best peer"
 ALIGN_LEFT, ALIGN_RIGHT = "---", "---:"
 DISTURBED = "~"
 
@@ -41,7 +42,10 @@ def report(run: Run, pictures: Sequence[tuple[str, str]] = ()) -> str:
         "\n".join(limits(run)),
     ]
     if run.training_runs:
-        parts += ["## Threads and size", "\n".join([*thread_lines(run), "", *growth_lines(run)])]
+        parts += [
+            "## Threads and size",
+            "\n".join([*thread_lines(run), "", *of_convolutions(run), "", *growth_lines(run)]),
+        ]
         parts += ["## Training runs", "\n".join(training_runs(run))]
     return "\n\n".join(parts) + "\n"
 

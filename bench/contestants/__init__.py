@@ -18,7 +18,8 @@ from bench.case_types import INFERENCE, TRAINING_STEP, Case, NetworkCase
 
 Functions = dict[str, Callable[[], Any]]
 
-BACKENDS = ("numpy", "numba", "naive")
+OURS = "numba"
+BACKENDS = ("numpy", OURS, "naive")
 TORCH = {
     "torch": "contiguous_format",
     "torch channels_last": "channels_last",
@@ -30,7 +31,7 @@ TORCH_COMPILE = {
 ONNX_RUNTIME = "onnxruntime"
 PEERS = (*TORCH, *TORCH_COMPILE, ONNX_RUNTIME)
 NAMES = (*BACKENDS, *PEERS)
-EAGER = ("numpy", "numba", *TORCH)
+EAGER = ("numpy", OURS, *TORCH)
 """Those that run single operations of any size as well as whole networks."""
 
 NAIVE_LIMIT = 400_000

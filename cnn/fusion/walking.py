@@ -260,7 +260,13 @@ def parts(layer: Layer) -> list[Layer]:
         children = list(layer.named_children().values())
     else:
         return [layer]
-    return [part for child in children for part in parts(child)]
+    found: list[Layer] = []
+    for child in children:
+        if type(child) in (Sequential, Residual):
+            found += parts(child)
+        else:
+            found.append(child)
+    return found
 
 
 def _output_shape(layer: Layer, shape: Shape, dtype: np.dtype[Any]) -> Shape:

@@ -123,11 +123,11 @@ class Sequential(Composite):
             If an argument does not fit.
         """
         size = checks.integer("batch_size", batch_size, 1)
-        x = self.as_input(x)
-        starts = range(0, max(len(x), 1), size)
         with self.predicting(probabilities=True) as outputs:
-            parts = [np.copy(outputs(x[start : start + size])) for start in starts]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+            if np.ndim(x) == 0 or len(x) <= size:
+                return np.copy(outputs(x))
+            starts = range(0, len(x), size)
+            return np.concatenate([np.copy(outputs(x[i : i + size])) for i in starts])
 
     def predict(self, x: FloatArray, batch_size: int = 256) -> NDArray[np.int64]:
         """Return the most probable class of each image, (N,); see :meth:`predict_proba`."""

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bench import comparison, estimate, pictures, results, running, scaling, selection, tables
+from bench.case_types import ConvCase
 from tests.bench import synthetic
 from tests.bench.synthetic import row, run, usual_rows
 
@@ -49,6 +50,26 @@ def test_scaling_with_threads_and_size():
     assert scaling.by_threads(found, CONV, "numba")[2].value == pytest.approx(2)
     assert scaling.exponent(scaling.by_batch(found, "numba")) == pytest.approx(1)
     assert [size for size, _ in scaling.by_image(found, "numpy")] == [256, 1024, 4096, 16384]
+
+
+def test_all_convolutions_of_ours_are_timed_with_one_thread_too_in_the_full_suite():
+    found = run([*usual_rows(), row("mnist-conv1-b32", "forward", "numba", [3.0], threads=1)])
+    (line,) = scaling.of_convolutions(found)
+    assert "2 threads over 1: 2.00, geometric mean of 1 passes" in line
+    assert scaling.of_convolutions(run(usual_rows(), threads=1)) == []
+
+    def entrants(suite, whole):
+        plan = running.Plan(
+            suite, selection.items(suite), ["numba", "torch"], threads=2, generations=1, whole=whole
+        )
+        return {str(entrant): items for entrant, items in plan.entrants(0).items()}
+
+    alone = entrants("full", whole=False)
+    assert set(alone) == {"numba@2", "torch@2", "numba@1"}
+    assert len(alone["numba@1"]) > 60
+    assert {type(selection.case(name)) for name, _ in alone["numba@1"]} == {ConvCase}
+    assert set(entrants("full", whole=True)) == {"numba@2", "torch@2", "numba@1", "torch@1"}
+    assert set(entrants("quick", whole=False)) == {"numba@2", "torch@2"}
 
 
 def test_a_saved_run_comes_back(tmp_path):
