@@ -1,7 +1,7 @@
 """Recipes: trainings whose settings were chosen on validation data, measured on the test data.
 
-Each runs through ``python -m cnn train``, a seed after the other, and the one for Fashion-MNIST in
-PyTorch as well, in turn: ``bench.contestants.torch_training`` takes the same settings.
+Each runs through ``python -m cnn train``, a seed after the other, and in PyTorch as well, in turn:
+``bench.contestants.torch_training`` takes the same settings.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ DIGITS = Recipe(
         schedule="one-cycle",
     ),
     seeds=5,
-    systems=(CNN,),
+    systems=(CNN, TORCH),
 )
 
 

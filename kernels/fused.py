@@ -20,6 +20,7 @@ and only shapes and dtypes are checked.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -29,6 +30,7 @@ from kernels import dispatch
 from kernels.backends import contract
 from kernels.backends.composition import composed
 from kernels.backends.contract import FloatArray, FusedBackend
+from kernels.elementwise import Step, Temporary
 from kernels.errors import ShapeError
 from kernels.fused_checks import (
     check_array,
@@ -36,6 +38,7 @@ from kernels.fused_checks import (
     check_position,
     check_pull,
     check_read,
+    check_steps,
     joined_shape,
 )
 from kernels.geometry import ConvGeometry, PoolGeometry
@@ -47,10 +50,12 @@ __all__ = [
     "Moments",
     "Pull",
     "Read",
+    "Step",
     "Sums",
-    "add_scaled",
+    "Temporary",
     "conv_backward",
     "conv_forward",
+    "elementwise",
     "gains",
     "join_backward",
     "join_forward",
@@ -279,34 +284,27 @@ def join_backward(
     return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)
 
 
-def add_scaled(
-    target: FloatArray, source: FloatArray, factor: float, *, backend: str | None = None
-) -> None:
-    """Add ``factor · source`` to an array in place: an optimiser's update.
+def elementwise(steps: Sequence[Step], *, backend: str | None = None) -> None:
+    """Do elementwise steps one after the other: an optimiser's update, in one pass over memory.
 
-    The product is rounded, then the sum, as NumPy does: an update has the same bits everywhere.
+    Each step's result is rounded, as NumPy does it: an update has the same bits everywhere.
 
     Parameters
     ----------
-    target : C-contiguous array
-        Is changed.
-    source : array of target's shape and dtype
-        Stays as it is.
-    factor : float
-        Rounded to target's dtype.
+    steps : sequence of Step
+        What to do; see :class:`kernels.elementwise.Step`.
     backend : str, optional
         Instead of the current backend.
 
     Raises
     ------
     ShapeError, TypeError, UnknownBackendError
-        If an argument does not fit, or the backend has no fused operations.
+        If the arrays are not C-contiguous and of one shape and dtype, a step is none that there is,
+        or the backend has no fused operations.
     """
     chosen = _resolve(backend)
-    check_array("source", source, target.shape, target)
-    if not target.flags.c_contiguous:
-        raise ShapeError("target must be C-contiguous")
-    chosen.add_scaled(target, source, factor)
+    check_steps(steps)
+    chosen.elementwise(steps)
 
 
 def _resolve(backend: str | None) -> FusedBackend:

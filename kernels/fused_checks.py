@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.elementwise import MOST_TEMPORARIES, OPERATIONS, Step, Temporary
 from kernels.errors import ShapeError
 from kernels.geometry import ConvGeometry, PoolGeometry
 from kernels.lazy import MOST_TAPS, Pull, Read
@@ -84,3 +86,26 @@ def check_position(position: NDArray[np.uint8] | None, pool: PoolGeometry | None
     if pool is None or position.shape != pool.y_shape or position.dtype != np.uint8:
         wanted = "None without a pool" if pool is None else f"uint8 of shape {pool.y_shape}"
         raise ShapeError(f"position must be {wanted}, got {position.dtype} {position.shape}")
+
+
+def check_steps(steps: Sequence[Step]) -> None:
+    """Check elementwise steps: operations, operands, and that their arrays are alike."""
+    arrays = [array for step in steps for array in step.arrays]
+    if not arrays:
+        raise ShapeError("steps must have an array among them")
+    for number, step in enumerate(steps):
+        if step.operation not in OPERATIONS:
+            raise ShapeError(
+                f"steps[{number}] must be one of {', '.join(OPERATIONS)}; got {step.operation!r}"
+            )
+        if (step.right is None) != (step.operation == "sqrt"):
+            raise ShapeError(f"steps[{number}] must have a right operand unless it is sqrt")
+        for value in step[1:]:
+            if isinstance(value, Temporary) and not 0 <= value.number < MOST_TEMPORARIES:
+                raise ShapeError(
+                    f"steps[{number}] must use temporaries from 0 to {MOST_TEMPORARIES - 1}"
+                )
+        for array in step.arrays:
+            check_array(f"steps[{number}]'s array", array, arrays[0].shape, arrays[0])
+            if not array.flags.c_contiguous:
+                raise ShapeError(f"steps[{number}]'s array must be C-contiguous")

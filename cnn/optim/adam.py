@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from cnn.arrays import FloatArray
 from cnn.optim.base import Optimizer, fraction, positive
 from cnn.parameter import Parameter
+from kernels.elementwise import Step, Temporary
 from kernels.ops import checks
+
+WORK, DECAYED = Temporary(0), Temporary(1)
 
 
 class Adam(Optimizer):
@@ -56,28 +57,34 @@ class Adam(Optimizer):
     def update(self, parameter: Parameter, grad: FloatArray) -> None:
         """Take one step."""
         if self.weight_decay:
-            decayed = self.scratch(parameter, 1)
-            np.multiply(parameter.data, self.weight_decay, out=decayed)
-            grad = np.add(decayed, grad, out=decayed)
-        self._adapt(parameter, grad)
+            decay = [
+                Step("multiply", DECAYED, parameter.data, self.weight_decay),
+                Step("add", DECAYED, DECAYED, grad),
+            ]
+            self.compute(parameter, [*decay, *self._adapted(parameter, DECAYED)])
+        else:
+            self.compute(parameter, self._adapted(parameter, grad))
 
-    def _adapt(self, parameter: Parameter, grad: FloatArray) -> None:
+    def _adapted(self, parameter: Parameter, grad: FloatArray | Temporary) -> list[Step]:
+        """Return the steps from a gradient to new values."""
         beta1, beta2 = self.betas
-        kept, work = self.kept(parameter), self.scratch(parameter)
+        kept, data = self.kept(parameter), parameter.data
         mean, square = kept["mean"], kept["square"]
-        np.subtract(grad, mean, out=work)
-        work *= 1 - beta1
-        mean += work
-        np.multiply(grad, grad, out=work)
-        work *= 1 - beta2
-        square *= beta2
-        square += work
-        np.sqrt(square, out=work)
-        work /= math.sqrt(1 - beta2**self.steps)
-        work += self.eps
-        np.divide(mean, work, out=work)
-        work *= self.lr / (1 - beta1**self.steps)
-        parameter.data -= work
+        return [
+            Step("subtract", WORK, grad, mean),
+            Step("multiply", WORK, WORK, 1 - beta1),
+            Step("add", mean, mean, WORK),
+            Step("multiply", WORK, grad, grad),
+            Step("multiply", WORK, WORK, 1 - beta2),
+            Step("multiply", square, square, beta2),
+            Step("add", square, square, WORK),
+            Step("sqrt", WORK, square),
+            Step("divide", WORK, WORK, math.sqrt(1 - beta2**self.steps)),
+            Step("add", WORK, WORK, self.eps),
+            Step("divide", WORK, mean, WORK),
+            Step("multiply", WORK, WORK, self.lr / (1 - beta1**self.steps)),
+            Step("subtract", data, data, WORK),
+        ]
 
 
 class AdamW(Adam):
@@ -111,6 +118,7 @@ class AdamW(Adam):
 
     def update(self, parameter: Parameter, grad: FloatArray) -> None:
         """Shrink the weights and take one step."""
-        if parameter.data.ndim >= 2:
-            parameter.data *= 1 - self.lr * self.weight_decay
-        self._adapt(parameter, grad)
+        data, steps = parameter.data, self._adapted(parameter, grad)
+        if data.ndim >= 2:
+            steps.insert(0, Step("multiply", data, data, 1 - self.lr * self.weight_decay))
+        self.compute(parameter, steps)

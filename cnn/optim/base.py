@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +13,11 @@ import numpy as np
 from cnn.arrays import AnyArray, FloatArray
 from cnn.layers.state import fitted
 from cnn.parameter import Parameter
+from kernels import fused
+from kernels.elementwise import Step, by_numpy
+
+LARGE = 2**15
+"""Elements from which on an update is worth a call of the backend."""
 
 
 class Optimizer(ABC):
@@ -69,6 +74,17 @@ class Optimizer(ABC):
     def update(self, parameter: Parameter, grad: FloatArray) -> None:
         """Change one parameter's ``data`` in place, and leave ``grad`` as it is."""
 
+    def compute(self, parameter: Parameter, steps: Sequence[Step]) -> None:
+        """Do elementwise steps on arrays of a parameter's shape, to the same bits however.
+
+        Large ones go through the backend if it gains by it: on all cores, and in one pass.
+        """
+        data = parameter.data
+        if data.size >= LARGE and fused.gains() and all(map(_are_plain, steps)):
+            fused.elementwise(steps)
+        else:
+            by_numpy(steps, lambda number: self.scratch(parameter, number))
+
     def kept(self, parameter: Parameter) -> dict[str, FloatArray]:
         """Return the arrays kept beside a parameter, by slot; zeros at first."""
         if parameter not in self._kept:
@@ -121,6 +137,10 @@ class Optimizer(ABC):
             for slot in self.slots
             for name, parameter in parameters.items()
         }
+
+
+def _are_plain(step: Step) -> bool:
+    return all(array.flags.c_contiguous for array in step.arrays)
 
 
 def real(name: str, value: Any) -> float:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cnn.arrays import FloatArray
 from cnn.optim.base import Optimizer, fraction
 from cnn.parameter import Parameter
-from kernels import fused
+from kernels.elementwise import Step, Temporary
 from kernels.ops import checks
 
-LARGE = 2**16
-"""Elements from which on an update goes through the backend, if it gains by it: on all cores and
-without an intermediate array, to the same bits."""
+STEP, DECAYED = Temporary(0), Temporary(1)
 
 
 class SGD(Optimizer):
@@ -59,23 +55,22 @@ class SGD(Optimizer):
 
     def update(self, parameter: Parameter, grad: FloatArray) -> None:
         """Take one step downhill."""
-        step = self.scratch(parameter)
+        data = parameter.data
+        passed: FloatArray | Temporary = grad
+        steps: list[Step] = []
         if self.weight_decay:
-            decayed = self.scratch(parameter, 1)
-            np.multiply(parameter.data, self.weight_decay, out=decayed)
-            grad = np.add(decayed, grad, out=decayed)
+            steps += [Step("multiply", DECAYED, data, self.weight_decay)]
+            steps += [Step("add", DECAYED, DECAYED, grad)]
+            passed = DECAYED
         if self.momentum:
             velocity = self.kept(parameter)["velocity"]
-            velocity *= self.momentum
-            velocity += grad
+            steps += [Step("multiply", velocity, velocity, self.momentum)]
+            steps += [Step("add", velocity, velocity, passed)]
             if self.nesterov:
-                np.multiply(velocity, self.momentum, out=step)
-                step += grad
-                grad = step
+                steps += [Step("multiply", STEP, velocity, self.momentum)]
+                steps += [Step("add", STEP, STEP, passed)]
+                passed = STEP
             else:
-                grad = velocity
-        data = parameter.data
-        if data.size >= LARGE and data.flags.c_contiguous and fused.gains():
-            fused.add_scaled(data, grad, -self.lr)
-        else:
-            data -= np.multiply(grad, self.lr, out=step)
+                passed = velocity
+        steps += [Step("multiply", STEP, passed, self.lr), Step("subtract", data, data, STEP)]
+        self.compute(parameter, steps)

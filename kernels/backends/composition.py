@@ -7,6 +7,7 @@ backend's it is the reference for every other's fused operations.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from kernels.backends.contract import FloatArray, IntArray
+from kernels.elementwise import MOST_TEMPORARIES, Step, by_numpy
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
 from kernels.lazy import NOWHERE, Moments, Pull, Read, Sums
 
@@ -139,9 +141,11 @@ class Composition:
             out[...] = grad
         return tuple(self._sums(grad, read) for read in reads)
 
-    def add_scaled(self, target: FloatArray, source: FloatArray, factor: float) -> None:
-        """Add the multiple."""
-        target += source * target.dtype.type(factor)
+    def elementwise(self, steps: Sequence[Step]) -> None:
+        """Do one step after the other."""
+        like = next(array for step in steps for array in step.arrays)
+        temporaries = [np.empty_like(like) for _ in range(MOST_TEMPORARIES)]
+        by_numpy(steps, temporaries.__getitem__)
 
     def _value(self, read: Read) -> FloatArray:
         value = self._taken(read.x)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.elementwise import Step
 from kernels.geometry import ConvGeometry, PoolGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 
@@ -251,8 +252,8 @@ class FusedBackend(Backend, Protocol):
     ) -> tuple[Sums | None, ...]:
         """Write the gradient in front of ReLU; return the sums of each read that has a mean."""
 
-    def add_scaled(self, target: FloatArray, source: FloatArray, factor: float) -> None:
-        """Add ``factor · source`` to C-contiguous ``target``, both products and sums rounded."""
+    def elementwise(self, steps: Sequence[Step]) -> None:
+        """Do elementwise steps on C-contiguous arrays of one shape, each rounded."""
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kernels import fused
 from kernels.backends.contract import FloatArray
 from kernels.crosscheck import fused_limits
 from kernels.crosscheck.cases import Case
@@ -25,13 +26,14 @@ from kernels.crosscheck.drawing import (
     tiled_window,
 )
 from kernels.crosscheck.fused_calls import (
-    add_scaled,
     conv_backward,
     conv_forward,
+    elementwise,
     join_backward,
     join_forward,
 )
 from kernels.crosscheck.limits import Limit, naive
+from kernels.elementwise import MOST_TEMPORARIES, OPERATIONS
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
 
 Arrays = tuple[Any, ...]
@@ -120,13 +122,23 @@ def draw_join_backward(draw: Draw) -> Case:
     return Case(arguments, (None, *_limits(sizes, lengths, y.dtype)), settings)
 
 
-def draw_add_scaled(draw: Draw) -> Case:
-    """Draw a case around the length of a vector, or of several blocks."""
-    size = draw.integer(0, 70) if draw.chance(0.8) else draw.integer(16000, 40000)
-    target, source = draw.values(size), draw.values(size)
-    factor = float(draw.values(1)[0])
-    largest = abs(target) + abs(source * target.dtype.type(factor))
-    return Case((target, source), ((largest, 2),), {"factor": factor})
+def draw_elementwise(draw: Draw) -> Case:
+    """Draw a case around the length of a vector, or of several blocks; the same bits are right."""
+    size = draw.integer(1, 70) if draw.chance(0.8) else draw.integer(4000, 20000)
+    arrays = [abs(draw.values(size)) + 0.5 for _ in range(3)]
+    places: list[Any] = [0, 1, 2, *map(fused.Temporary, range(MOST_TEMPORARIES))]
+    filled: list[Any] = [0, 1, 2]
+    steps: list[tuple[Any, ...]] = []
+    for _ in range(draw.integer(1, 8)):
+        name, out = draw.choice(*OPERATIONS), draw.choice(*places)
+        operands = [draw.choice(*filled)]
+        if name != "sqrt":
+            number = float(draw.integer(1, 9)) / 4
+            operands.append(number if draw.chance(0.3) else draw.choice(*filled))
+        steps.append((name, out, *operands))
+        filled += [out] if out not in filled else []
+    steps.append(("add", 0, 0, draw.choice(*filled)))
+    return Case(tuple(arrays), (None, None, None), {"steps": tuple(steps)})
 
 
 def _limits(sizes: Any, lengths: Any, dtype: Any) -> tuple[Limit, ...]:
@@ -243,5 +255,5 @@ FUSED_OPERATIONS: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[[Draw
     "conv_backward": (conv_backward, draw_conv_backward),
     "join_forward": (join_forward, draw_join_forward),
     "join_backward": (join_backward, draw_join_backward),
-    "add_scaled": (add_scaled, draw_add_scaled),
+    "elementwise": (elementwise, draw_elementwise),
 }

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from kernels import fused
-from kernels.backends.contract import FloatArray
 from kernels.capturing import also
 from kernels.dispatch import resolve
 from kernels.geometry import ConvGeometry, PoolGeometry
@@ -82,11 +81,16 @@ def _reads(arrays: Any) -> tuple[Read, ...]:
     return tuple(Read(*arrays[i : i + 4]) for i in range(0, len(arrays), 4))
 
 
-def add_scaled(
-    target: FloatArray, source: FloatArray, *, factor: float, backend: str
-) -> tuple[Any, ...]:
-    """Return the sum."""
-    result = np.empty(target.shape, target.dtype)
-    also(np.copyto, result, target)
-    fused.add_scaled(result, source, factor, backend=backend)
-    return (result,)
+def elementwise(*arrays: Any, steps: tuple[Any, ...], backend: str) -> tuple[Any, ...]:
+    """Return what steps make of arrays, which their operands are numbers of."""
+    results = [np.empty(array.shape, array.dtype) for array in arrays]
+    for result, array in zip(results, arrays, strict=True):
+        also(np.copyto, result, array)
+
+    def operand(value: Any) -> Any:
+        return results[value] if isinstance(value, int) else value
+
+    done = [fused.Step(name, *map(operand, operands)) for name, *operands in steps]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        fused.elementwise(done, backend=backend)
+    return tuple(results)

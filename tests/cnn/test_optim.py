@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import cnn
+import kernels
 from cnn import optim
 
 
@@ -101,6 +102,34 @@ def test_state_continues_bit_for_bit(make: Any, dtype: str, rng: np.random.Gener
     for name, one in rest.items():
         assert one.data.dtype == dtype
         assert np.array_equal(one.data, named[name].data)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optim.SGD(0.1),
+        lambda: optim.SGD(0.1, momentum=0.9, weight_decay=0.01),
+        lambda: optim.SGD(0.1, momentum=0.9, nesterov=True),
+        lambda: optim.Adam(0.1, weight_decay=0.01),
+        lambda: optim.AdamW(0.1),
+    ],
+)
+def test_large_parameters_get_the_same_bits_from_the_backend(make: Any, dtype: str) -> None:
+    shapes = (150, 301), (70_001,)
+    updated = []
+    for backend in ("numpy", "numba"):
+        generator = np.random.default_rng(0)
+        optimizer = make()
+        parameters = [cnn.Parameter(generator.standard_normal(s).astype(dtype)) for s in shapes]
+        with kernels.use_backend(backend):
+            for _ in range(3):
+                for parameter in parameters:
+                    parameter.grad = generator.standard_normal(parameter.data.shape).astype(dtype)
+                optimizer.step(parameters)
+        updated.append([parameter.data for parameter in parameters])
+    for by_numpy, by_numba in zip(*updated, strict=True):
+        np.testing.assert_array_equal(by_numpy, by_numba)
 
 
 def test_a_state_that_does_not_fit_changes_nothing() -> None:

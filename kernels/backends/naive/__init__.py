@@ -14,9 +14,9 @@ from kernels.backends.naive.convolution import (
 )
 from kernels.backends.naive.dense import linear, linear_backward
 from kernels.backends.naive.fused import (
-    add_scaled,
     conv_backward,
     conv_forward,
+    elementwise,
     join_backward,
     join_forward,
 )
@@ -38,7 +38,6 @@ from kernels.backends.naive.pooling import (
 )
 
 __all__ = [
-    "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -51,6 +50,7 @@ __all__ = [
     "conv2d_backward_weight",
     "conv_backward",
     "conv_forward",
+    "elementwise",
     "empty",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",

@@ -12,9 +12,9 @@ from kernels.backends.numba.convolution import (
 )
 from kernels.backends.numba.dense import linear, linear_backward
 from kernels.backends.numba.fused import (
-    add_scaled,
     conv_backward,
     conv_forward,
+    elementwise,
     join_backward,
     join_forward,
 )
@@ -39,7 +39,6 @@ CAPTURES = True
 """See :mod:`kernels.capturing`."""
 
 __all__ = [
-    "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -52,6 +51,7 @@ __all__ = [
     "conv2d_backward_weight",
     "conv_backward",
     "conv_forward",
+    "elementwise",
     "empty",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",

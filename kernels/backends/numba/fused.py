@@ -25,7 +25,7 @@ from kernels.backends.numba.operands import (
 from kernels.backends.numba.plan import backward_plan, forward_plan, lanes_of
 from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
-from kernels.backends.numba.updating import add_scaled
+from kernels.backends.numba.updating import elementwise
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
@@ -33,7 +33,7 @@ from kernels.lazy import Moments, Pull, Read, Sums
 _apart = Composition(memory, convolution, pooling, normalization, activation)
 """For depthwise convolutions, whose own loops gain more than fusing the general ones would."""
 
-__all__ = ["add_scaled", "conv_backward", "conv_forward", "join_backward", "join_forward"]
+__all__ = ["conv_backward", "conv_forward", "elementwise", "join_backward", "join_forward"]
 
 
 def conv_forward(

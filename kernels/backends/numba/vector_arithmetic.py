@@ -13,6 +13,7 @@ from kernels.backends.numba.vector_emitting import (
     VectorType,
     emit_multiply_add,
     emit_splat,
+    emit_square_root,
     vector_of,
 )
 
@@ -76,6 +77,22 @@ def subtract(typing: Any, a: Any, b: Any) -> Any:
 def multiply(typing: Any, a: Any, b: Any) -> Any:
     """``a · b``."""
     return a(a, b), one_instruction("fmul")
+
+
+@intrinsic
+def divide(typing: Any, a: Any, b: Any) -> Any:
+    """``a / b``."""
+    return a(a, b), one_instruction("fdiv")
+
+
+@intrinsic
+def square_root(typing: Any, a: Any) -> Any:
+    """The root of ``a``, rounded correctly."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return emit_square_root(context, builder, a, arguments[0])
+
+    return a(a), generate
 
 
 @intrinsic

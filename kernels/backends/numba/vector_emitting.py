@@ -156,6 +156,17 @@ def emit_multiply_add(
     return builder.call(function, [a, b, c])
 
 
+def emit_square_root(context: Any, builder: Any, vector: VectorType, a: Any) -> Any:
+    """Emit the root of ``a``."""
+    value_type = context.get_value_type(vector)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(value_type, [value_type]),
+        f"llvm.sqrt.{_suffix(value_type)}",
+    )
+    return builder.call(function, [a])
+
+
 def _suffix(vector: Any) -> str:
     """Return how the names of LLVM's functions end for a type of vectors."""
     return f"v{vector.count}{vector.element.intrinsic_name}"

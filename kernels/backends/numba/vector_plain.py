@@ -134,6 +134,17 @@ def multiply(a: FloatArray, b: FloatArray) -> FloatArray:
     return a * b
 
 
+def divide(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return ``a / b``."""
+    return a / b
+
+
+def square_root(a: FloatArray) -> FloatArray:
+    """Return the root of ``a``."""
+    root: FloatArray = np.sqrt(a)
+    return root
+
+
 def multiply_add(a: FloatArray, b: FloatArray, c: FloatArray) -> FloatArray:
     """Return ``a · b + c``."""
     return a * b + c

@@ -13,9 +13,9 @@ from kernels.backends.numpy.convolution import (
 )
 from kernels.backends.numpy.dense import linear, linear_backward
 from kernels.backends.numpy.fused import (
-    add_scaled,
     conv_backward,
     conv_forward,
+    elementwise,
     join_backward,
     join_forward,
 )
@@ -37,7 +37,6 @@ from kernels.backends.numpy.pooling import (
 )
 
 __all__ = [
-    "add_scaled",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
@@ -50,6 +49,7 @@ __all__ = [
     "conv2d_backward_weight",
     "conv_backward",
     "conv_forward",
+    "elementwise",
     "empty",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",

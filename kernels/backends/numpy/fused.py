@@ -11,4 +11,4 @@ conv_forward = _composition.conv_forward
 conv_backward = _composition.conv_backward
 join_forward = _composition.join_forward
 join_backward = _composition.join_backward
-add_scaled = _composition.add_scaled
+elementwise = _composition.elementwise

@@ -1,0 +1,65 @@
+"""Elementwise steps, one after the other, on arrays of one shape: what an optimiser's update is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from kernels.backends.contract import FloatArray
+
+OPERATIONS = ("add", "subtract", "multiply", "divide", "sqrt")
+"""What a step may compute, by NumPy's names; the last one has no right operand."""
+
+MOST_TEMPORARIES = 4
+
+
+class Temporary(NamedTuple):
+    """Values that steps leave for later ones, and nobody else sees: one of a few, from 0 on."""
+
+    number: int
+
+
+class Step(NamedTuple):
+    """``out = left operation right``, element by element, rounded to the arrays' dtype.
+
+    Attributes
+    ----------
+    operation : str
+        One of OPERATIONS.
+    out : array or Temporary
+        Where the result goes; may be an operand, too.
+    left, right : array, Temporary or float
+        The operands; ``right`` is None for a root.
+    """
+
+    operation: str
+    out: FloatArray | Temporary
+    left: FloatArray | Temporary | float
+    right: FloatArray | Temporary | float | None = None
+
+    @property
+    def arrays(self) -> list[FloatArray]:
+        """Those of its operands and results that are arrays."""
+        return [value for value in self[1:] if isinstance(value, np.ndarray)]
+
+
+def by_numpy(steps: Sequence[Step], temporary: Callable[[int], FloatArray]) -> None:
+    """Do steps one after the other, each on the whole arrays.
+
+    Parameters
+    ----------
+    steps : sequence of Step
+        What to do.
+    temporary : callable
+        Returns an array for the temporary of a number.
+    """
+
+    def found(value: Any) -> Any:
+        return temporary(value.number) if isinstance(value, Temporary) else value
+
+    for operation, out, left, right in steps:
+        operands = [found(value) for value in (left, right) if value is not None]
+        getattr(np, operation)(*operands, out=found(out))

@@ -1,0 +1,54 @@
+"""Elementwise steps: what they compute, and which are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels import fused
+from kernels.fused import Step, Temporary
+from tests.kernels.comparing import random
+
+
+def test_steps_see_what_earlier_ones_left(backend):
+    a, b = random(0, "float32", (3, 50_000), (3, 50_000))
+    wanted = np.sqrt(abs((a - b) * np.float32(0.3)) + b * b) / a
+    work = Temporary(3)
+    fused.elementwise(
+        [
+            Step("subtract", work, a, b),
+            Step("multiply", work, work, 0.3),
+            Step("multiply", Temporary(0), work, work),
+            Step("sqrt", work, Temporary(0)),
+            Step("multiply", b, b, b),
+            Step("add", b, work, b),
+            Step("sqrt", b, b),
+            Step("divide", a, b, a),
+        ],
+        backend=backend,
+    )
+    np.testing.assert_allclose(a, wanted, rtol=1e-5)
+
+
+A = np.ones((2, 3), "float32")
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([Step("power", A, A, 2.0)], r"steps\[0\] must be one of add, .* got 'power'"),
+        ([Step("add", A, A)], r"steps\[0\] must have a right operand unless it is sqrt"),
+        ([Step("sqrt", A, A, A)], "must have a right operand unless it is sqrt"),
+        ([Step("add", A, A, 1.0), Step("add", A, A, np.ones(6, "float32"))], r"steps\[1\]'s array"),
+        ([Step("add", A, A, np.ones((2, 3)))], "must be of float32"),
+        ([Step("add", np.ones((3, 2), "float32").T, A, A)], "must be C-contiguous"),
+        ([Step("add", Temporary(4), A, A)], "temporaries from 0 to 3"),
+        ([Step("add", Temporary(0), 1.0, 2.0)], "must have an array"),
+        ([], "must have an array"),
+    ],
+)
+def test_steps_that_do_not_fit_are_refused_before_any_is_done(backend, steps, message):
+    with pytest.raises((kernels.ShapeError, TypeError), match=message):
+        fused.elementwise(steps, backend=backend)
+    assert (A == 1).all()
