@@ -35,17 +35,18 @@ EDGES = list(
 
 
 @numba.njit
-def _multiply(c, start, a, b, table, M, V, steps):
+def _multiply(c, start, a, b, table, M, V, steps, fetched):
     begin, row, a_k, b_k = steps
     micro_kernel.multiply_panel(
-        *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0), pointer(table, 0)),
-        *(row, M, V, begin, 2, 1, 4, a_k, 3, b_k, 0, row),
+        *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0)),
+        *(pointer(a, 0), pointer(table, 0), row, M, V, 0, fetched),
+        *(begin, 2, 1, 4, a_k, 3, b_k, 0, row),
     )
 
 
 @pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
-@pytest.mark.parametrize("begin", [ZEROS, START, SUMS])
-def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin):
+@pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (START, 9), (SUMS, 0)])
+def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
     rng = np.random.default_rng(0)
     a_k, b_k = 2, 2 * LANES + 1
     a, b, start, c = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 2000, 2000))
@@ -64,22 +65,25 @@ def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin):
             k_b += 1
     micro_kernel.prepare(np.dtype("float32"))
     table = np.concatenate((segments, places)).reshape(-1)
-    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k))
+    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k), fetched)
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.compiled
 @pytest.mark.skipif(REGISTER_BYTES != 64, reason="counts AVX-512 registers")
-@pytest.mark.parametrize("rows", micro_kernel.TILE_ROWS)
-def test_the_tile_stays_in_registers(rows):
+@pytest.mark.parametrize(
+    ("rows", "ahead"),
+    [*((rows, False) for rows in micro_kernel.TILE_ROWS), (micro_kernel.TILE_ROWS[0], True)],
+)
+def test_the_tile_stays_in_registers(rows, ahead):
     """The inner loops: full-width FMAs on distinct accumulators, and nothing stored."""
-    tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS)
+    tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS, ahead=ahead)
 
     @numba.njit
     def run(c, a, b, table):
         tile(
-            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(table, 0)),
-            *(1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
+            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(a, 0), 0),
+            *(pointer(table, 0), 1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
         )
 
     operands = (np.zeros(2000, np.float32) for _ in range(3))
@@ -88,6 +92,7 @@ def test_the_tile_stays_in_registers(rows):
     loops = [block for block in _blocks(assembly) if any("vfmadd" in line for line in block)]
     sums = {line.split()[-1] for loop in loops for line in loop if "vfmadd" in line}
     assert len(sums) >= rows * micro_kernel.PANEL_VECTORS
+    assert ("prefetch" in "".join(itertools.chain(*loops))) == ahead
     for loop in loops:
         fmas = [line for line in loop if "vfmadd" in line]
         assert all("zmm" in line for line in fmas)

@@ -19,6 +19,7 @@ from kernels.backends.numba.calls import (
     integers_at,
     shape_at,
 )
+from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import load_band
@@ -39,11 +40,12 @@ def accumulate_part(work, call, part):
     first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
     sums = pointer(at_address(work, call[PARTIALS]), share * call[PARTIALS_SIZE])
     for task in range(first, last):
-        _accumulate_task(sums, share * s.target_channels, work, task, task > first, c_from, call)
+        slot, next_task = share * s.target_channels, min(task + 1, last - 1)
+        _accumulate_task(sums, slot, work, task, next_task, task > first, c_from, call)
 
 
 @serial
-def _accumulate_task(sums, slot, work, task, add, c_from, call):
+def _accumulate_task(sums, slot, work, task, next_task, add, c_from, call):
     """Add a task's products to the sums, or begin them."""
     s, g = shape_at(call[SHAPES], 0), shape_at(call[SHAPES], 1)
     table = integers_at(call[SEGMENTS], 0)
@@ -63,32 +65,50 @@ def _accumulate_task(sums, slot, work, task, add, c_from, call):
             work, g.scratch_place, pixels, g.pixel, g.source_channels,
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
+    rows = images * min(s.band_rows, s.target_rows - band * s.band_rows)
+    ahead = _rows_ahead(work, call, s, g, task, next_task, images, rows)
     if s.winograd > 0:
         transform_sources(work, images, c_to - c_from, s)
-        accumulate_winograd(sums, add, c_from, c_to, images, work, table, s, g)
+        accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g)
     else:
-        rows = s.band_rows
-        if band == s.bands - 1:
-            rows = s.target_rows - band * s.band_rows
-        _accumulate_direct(sums, add, c_from, c_to, images * rows, work, table, s, g)
+        _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g)
 
 
 @serial
-def _accumulate_direct(sums, add, c_from, c_to, rows, work, table, s, g):
+def _rows_ahead(work, call, s, g, task, next_task, images, rows):
+    """Return what is fetched ahead of the sources and of the gradients, by every second product."""
+    terms, products = s.block_rows * s.target_columns, s.groups * -(-rows // s.block_rows)
+    if s.winograd > 0:
+        terms, products = images * s.tiles_down * s.tiles_across, 36
+    half = (s.panels * products + 1) // 2
+    next_sources = next_task if s.parts == 1 else task
+    return (
+        rows_ahead(work, call, s, s, task, next_sources, half, terms),
+        rows_ahead(work, pointer(call, LOAD), g, s, task, next_task, half, terms),
+    )
+
+
+@serial
+def _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
-    ``table`` begins with the rows of pixels of a task. Groups are not parted.
+    ``table`` begins with the rows of pixels of a task. Groups are not parted. The products fetch
+    the one or the other of what is ``ahead``, in turn.
     """
     terms = s.terms if s.groups > 1 else s.terms // s.source_channels * (c_to - c_from)
+    call = 0
     for group in range(s.groups):
         m = (group * s.terms + c_from) * s.row
         for v in range(0, s.out_group, s.panel):
             V = s.panel if s.out_group - v > lanes(work) else lanes(work)
             for i in range(0, rows, s.block_rows):
+                later, line, end, step = ahead[call % 2]
+                line += call // 2 * step
+                call += 1
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, work, work, table, s.first_term, terms, V,
-                    SUMS if add or i > 0 else ZEROS, m + v, 0,
+                    sums, sums, work, work, later, table, s.first_term, terms, V,
+                    line, min(end, line + step), SUMS if add or i > 0 else ZEROS, m + v, 0,
                     group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
                     i, min(rows, i + s.block_rows),
                 )  # fmt: skip

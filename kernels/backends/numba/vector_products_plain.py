@@ -87,5 +87,11 @@ def store_rows_first(
         store_first(array, at, tile[i * vectors + j], count)
 
 
+def prefetch_rows(
+    tile: tuple[Any, ...], rows: int, array: FloatArray, place: int, table: Any, entry: int
+) -> None:
+    """Do nothing."""
+
+
 def _places(tile: tuple[Any, ...], rows: int) -> list[tuple[int, int]]:
     return [(i, j) for i in range(rows) for j in range(len(tile) // rows)]
