@@ -274,3 +274,36 @@ def test_small_images_go_together():
         kernels.conv2d(x, weight, stride=2, padding=1, backend=name) for name in ("numba", "numpy")
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "window"),
+    [
+        ((2, 1, 6, 14), (9, 1, 3, 3), dict(padding=1)),
+        ((3, 3, 9, 12), (20, 3, 7, 7), dict(stride=2, padding=3)),
+        ((2, 2, 5, 12), (7, 2, 2, 2), dict(stride=(1, 3))),
+    ],
+    ids=["one-channel", "stride", "columns-without-taps"],
+)
+def test_neighbours_that_share_a_vector(x_shape, weight_shape, window, dtype):
+    """Few target channels: pixels side by side are one with more channels and a wider window."""
+    rng = np.random.default_rng(0)
+    options = dict(stride=1, padding=0, dilation=1) | window
+    geometry = windows.convolution(x_shape, weight_shape, groups=1, **options)
+    lanes = plan.lanes_of(np.dtype(dtype))
+    assert plan.backward_plan(geometry, lanes).neighbours > 1
+    grad_y, weight = (
+        rng.standard_normal(s).astype(dtype) for s in (geometry.y_shape, weight_shape)
+    )
+    found, wanted = (
+        kernels.conv2d_backward_input(grad_y, weight, x_shape, backend=name, **options)
+        for name in ("numba", "numpy")
+    )
+    tolerance = 1e-4 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_rows_that_no_number_of_neighbours_divides():
+    geometry = windows.convolution((2, 1, 6, 37), (9, 1, 5, 5), 1, 2, 1, 1)
+    assert plan.backward_plan(geometry, LANES).neighbours == 1

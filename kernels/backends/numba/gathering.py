@@ -62,7 +62,8 @@ def gather_task(work, call, task):
             to, images, band == s.bands - 1, work, by, base, ahead, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
-    C, pixels = s.target_channels, images * rows * s.target_columns
+    C = s.target_channels // s.neighbours
+    pixels = images * rows * s.target_columns * s.neighbours
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
     slots, slot = doubles_at(call[SLOTS], 0), task // s.parts * 3 * C
     if call[MOMENTS] > 0:
