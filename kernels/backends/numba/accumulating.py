@@ -40,12 +40,11 @@ def accumulate_part(work, call, part):
     first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
     sums = pointer(at_address(work, call[PARTIALS]), share * call[PARTIALS_SIZE])
     for task in range(first, last):
-        slot, next_task = share * s.target_channels, min(task + 1, last - 1)
-        _accumulate_task(sums, slot, work, task, next_task, task > first, c_from, call)
+        _accumulate_task(sums, share * s.target_channels, work, task, task > first, c_from, call)
 
 
 @serial
-def _accumulate_task(sums, slot, work, task, next_task, add, c_from, call):
+def _accumulate_task(sums, slot, work, task, add, c_from, call):
     """Add a task's products to the sums, or begin them."""
     s, g = shape_at(call[SHAPES], 0), shape_at(call[SHAPES], 1)
     table = integers_at(call[SEGMENTS], 0)
@@ -66,7 +65,7 @@ def _accumulate_task(sums, slot, work, task, next_task, add, c_from, call):
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
     rows = images * min(s.band_rows, s.target_rows - band * s.band_rows)
-    ahead = _rows_ahead(work, call, s, g, task, next_task, images, rows)
+    ahead = _rows_ahead(work, call, s, g, task, images, rows)
     if s.winograd > 0:
         transform_sources(work, images, c_to - c_from, s)
         accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g)
@@ -75,36 +74,39 @@ def _accumulate_task(sums, slot, work, task, next_task, add, c_from, call):
 
 
 @serial
-def _rows_ahead(work, call, s, g, task, next_task, images, rows):
-    """Return what is fetched ahead of the sources and of the gradients, by every second product."""
+def _rows_ahead(work, call, s, g, task, images, rows):
+    """Return what each product fetches: of the sources, or of the gradients where these are more.
+
+    Where source channels are parted, a task takes only some of each pixel's.
+    """
     terms, products = s.block_rows * s.target_columns, s.groups * -(-rows // s.block_rows)
     if s.winograd > 0:
         terms, products = images * s.tiles_down * s.tiles_across, 36
-    half = (s.panels * products + 1) // 2
-    next_sources = next_task if s.parts == 1 else task
-    return (
-        rows_ahead(work, call, s, s, task, next_sources, half, terms),
-        rows_ahead(work, pointer(call, LOAD), g, s, task, next_task, half, terms),
-    )
+    which = 0
+    if s.parts > 1 or _size(g) > _size(s):
+        which = 1
+    load, shape = pointer(call, which * LOAD), shape_at(call[SHAPES], which)
+    return rows_ahead(work, load, shape, s, task, s.panels * products, terms)
+
+
+@serial
+def _size(shape):
+    return shape.source_rows * shape.source_columns * shape.source_channels
 
 
 @serial
 def _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
-    ``table`` begins with the rows of pixels of a task. Groups are not parted. The products fetch
-    the one or the other of what is ``ahead``, in turn.
+    ``table`` begins with the rows of pixels of a task. Groups are not parted.
     """
     terms = s.terms if s.groups > 1 else s.terms // s.source_channels * (c_to - c_from)
-    call = 0
+    later, line, end, step = ahead
     for group in range(s.groups):
         m = (group * s.terms + c_from) * s.row
         for v in range(0, s.out_group, s.panel):
             V = s.panel if s.out_group - v > lanes(work) else lanes(work)
             for i in range(0, rows, s.block_rows):
-                later, line, end, step = ahead[call % 2]
-                line += call // 2 * step
-                call += 1
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
                     sums, sums, work, work, later, table, s.first_term, terms, V,
@@ -112,6 +114,7 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g):
                     group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
                     i, min(rows, i + s.block_rows),
                 )  # fmt: skip
+                line += step
 
 
 ACCUMULATE = Task(accumulate_part, needs=prepare)

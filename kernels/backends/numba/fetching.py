@@ -14,22 +14,19 @@ from kernels.backends.numba.vector import at_address, lanes
 
 
 @serial
-def rows_ahead(work, load, shape, s, task, next_task, products, terms):
+def rows_ahead(work, load, shape, s, task, products, terms):
     """Return what a task's products fetch: the array, where it begins and ends, and how much each.
 
-    They are rows of the images of ``shape`` that the next task loads and this one has not; of a
-    pooled gradient, rows of what it is added to. ``s`` is the shape that says how tasks are cut.
-    A product has tiles of so many ``terms``, and fetches no less than one tile can.
+    They are the rows of the images of ``shape`` behind those that the task loads; of a pooled
+    gradient, rows of what it is added to. ``s`` is the shape that says how tasks are cut. A product
+    has tiles of so many ``terms``, and fetches no less than one tile can.
     """
     array = at_address(work, load[PULLED] if load[POOLS] > 0 else load[X])
-    begin, end = _rows_end(shape, s, task), _rows_end(shape, s, next_task)
-    return array, begin, end, max(-(-(end - begin) // products), terms * lanes(work))
-
-
-@serial
-def _rows_end(shape, s, task):
-    """Return where the rows end that a task loads."""
+    row = shape.source_columns * shape.source_channels
     image = min(s.images, (task // s.bands + 1) * s.chunk) - 1
-    row = shape.first_row + task % s.bands * shape.band_step + shape.scratch_rows
-    row = image * shape.source_rows + min(shape.source_rows, max(0, row))
-    return row * shape.source_columns * shape.source_channels
+    end = shape.first_row + task % s.bands * shape.band_step + shape.scratch_rows
+    first = image * shape.source_rows + min(shape.source_rows, max(0, end))
+    rows = shape.band_step if s.bands > 1 else s.chunk * shape.source_rows
+    rows = min(rows, s.images * shape.source_rows - first)
+    each = max(-(-rows * row // products), terms * lanes(work))
+    return array, first * row, (first + rows) * row, each

@@ -52,8 +52,7 @@ def gather_task(work, call, task):
     blocks = phase_at(call[PHASES], s.phases - 1).last_block
     calls = (panel_to - panel_from) * (36 if s.winograd > 0 else s.groups * blocks)
     tile_terms = s.source_channels if s.winograd > 0 else s.terms // blocks
-    next_band = (task + 1) // s.parts
-    ahead = rows_ahead(work, call, s, s, task // s.parts, next_band, calls, tile_terms)
+    ahead = rows_ahead(work, call, s, s, task // s.parts, calls, tile_terms)
     if s.winograd > 0:
         transform_sources(work, images, s.source_channels, s)
         convolve_winograd(to, rows, images, work, by, base, ahead, panel_from, panel_to, terms, s)

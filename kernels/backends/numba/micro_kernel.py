@@ -45,8 +45,10 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
     """Make the product for ``rows`` rows by ``vectors`` vectors, the last with ``valid`` lanes.
 
     All six operands are pointers: the reference counts of arrays made LLVM spill the tile. With
-    ``ahead`` each term asks for a line of ``later``, from ``line`` on.
+    ``ahead`` each term asks for a line of ``later``, from ``line`` on. (Only the highest tile of
+    whole panels fetches anything: each of those that do takes 0.3 s to compile.)
     """
+    highest = rows == TILE_ROWS[0] and vectors == PANEL_VECTORS
 
     @serial
     def tile(
@@ -57,7 +59,7 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
         total = repeat_row(
             start, start_place, whole + valid if begin == START else 0, rows, vectors
         )
-        if begin == START:
+        if highest and begin == START:
             prefetch_rows(total, rows, c, c_place, table, 2 * row + 1)
         for s in range(first, last):
             place = a_place + table[2 * s]
@@ -85,7 +87,7 @@ def _make_product(vectors: int) -> Callable[..., Any]:
     """Make the product for any number of rows: as many of the highest tile as fit, then lower."""
     rows_0, rows_1, rows_2, rows_3, rows_4 = TILE_ROWS
     tile_0, tile_1, tile_2, tile_3, tile_4 = (_make_tile(rows, vectors) for rows in TILE_ROWS)
-    tile_ahead = _make_tile(rows_0, vectors, ahead=True)
+    tile_ahead = _make_tile(rows_0, vectors, ahead=True) if vectors == PANEL_VECTORS else tile_0
 
     @serial
     def product(c, start, a, b, later, line, until, table, row, M, valid, steps):

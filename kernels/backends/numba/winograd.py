@@ -267,11 +267,10 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
     says. ``table`` begins with a segment of each number of tiles.
     """
     tiles = images * s.tiles_down * s.tiles_across
+    later, line, end, step = ahead
     for v in range(0, s.out_group, s.panel):
         _transform_gradients(work, tiles, v, s, g)
         for point in range(36):
-            later, line, end, step = ahead[point % 2]
-            line += (v // s.panel * 18 + point // 2) * step
             c = (point * s.source_channels + c_from) * s.row + v
             multiply_panel(
                 sums, sums, work, work, later, table, s.first_term, c_to - c_from,
@@ -279,6 +278,7 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
                 point * tiles * s.pixel, s.pixel, s.products_place + point * tiles * s.panel,
                 s.panel, tiles, tiles + 1,
             )  # fmt: skip
+            line += step
 
 
 @serial
