@@ -76,6 +76,11 @@ def test_doctor_explains_the_choice_of_winograd(capsys):
     )
 
 
+def test_doctor_tells_of_neighbours_that_share_a_vector(capsys):
+    sections = examined(capsys, "--conv", "2x1x8x8", "--weight", "16x1x5x5", "--padding", "2")
+    assert "8 neighbouring pixels" in section(sections, "backward to the input")
+
+
 def test_doctor_knows_depthwise_convolutions(capsys):
     sections = examined(capsys, *DEPTHWISE, "--dtype", "float64")
     forward = section(sections, "forward, float64")

@@ -15,7 +15,8 @@ from tests.kernels.broken import broken
 from tests.kernels.comparing import random
 
 EPS = 1e-5
-N, C, O, H, W = 3, 2, 4, 6, 5
+N, C, O, H, W = 3, 2, 4, 5, 6
+"""Backward to O channels, pairs of pixels share a vector in the numba backend."""
 POOL = dict(stride=1, padding=1)
 
 

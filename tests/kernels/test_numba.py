@@ -35,17 +35,18 @@ EDGES = list(
 
 
 @numba.njit
-def _multiply(c, start, a, b, table, M, V, steps):
+def _multiply(c, start, a, b, table, M, V, steps, fetched):
     begin, row, a_k, b_k = steps
     micro_kernel.multiply_panel(
-        *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0), pointer(table, 0)),
-        *(row, M, V, begin, 2, 1, 4, a_k, 3, b_k, 0, row),
+        *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0)),
+        *(pointer(a, 0), pointer(table, 0), row, M, V, 0, fetched),
+        *(begin, 2, 1, 4, a_k, 3, b_k, 0, row),
     )
 
 
 @pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
-@pytest.mark.parametrize("begin", [ZEROS, START, SUMS])
-def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin):
+@pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (START, 9), (SUMS, 0)])
+def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
     rng = np.random.default_rng(0)
     a_k, b_k = 2, 2 * LANES + 1
     a, b, start, c = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 2000, 2000))
@@ -64,22 +65,25 @@ def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin):
             k_b += 1
     micro_kernel.prepare(np.dtype("float32"))
     table = np.concatenate((segments, places)).reshape(-1)
-    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k))
+    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k), fetched)
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.compiled
 @pytest.mark.skipif(REGISTER_BYTES != 64, reason="counts AVX-512 registers")
-@pytest.mark.parametrize("rows", micro_kernel.TILE_ROWS)
-def test_the_tile_stays_in_registers(rows):
+@pytest.mark.parametrize(
+    ("rows", "ahead"),
+    [*((rows, False) for rows in micro_kernel.TILE_ROWS), (micro_kernel.TILE_ROWS[0], True)],
+)
+def test_the_tile_stays_in_registers(rows, ahead):
     """The inner loops: full-width FMAs on distinct accumulators, and nothing stored."""
-    tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS)
+    tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS, ahead=ahead)
 
     @numba.njit
     def run(c, a, b, table):
         tile(
-            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(table, 0)),
-            *(1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
+            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(a, 0), 0),
+            *(pointer(table, 0), 1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
         )
 
     operands = (np.zeros(2000, np.float32) for _ in range(3))
@@ -88,6 +92,7 @@ def test_the_tile_stays_in_registers(rows):
     loops = [block for block in _blocks(assembly) if any("vfmadd" in line for line in block)]
     sums = {line.split()[-1] for loop in loops for line in loop if "vfmadd" in line}
     assert len(sums) >= rows * micro_kernel.PANEL_VECTORS
+    assert ("prefetch" in "".join(itertools.chain(*loops))) == ahead
     for loop in loops:
         fmas = [line for line in loop if "vfmadd" in line]
         assert all("zmm" in line for line in fmas)
@@ -269,3 +274,36 @@ def test_small_images_go_together():
         kernels.conv2d(x, weight, stride=2, padding=1, backend=name) for name in ("numba", "numpy")
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("x_shape", "weight_shape", "window"),
+    [
+        ((2, 1, 6, 14), (9, 1, 3, 3), dict(padding=1)),
+        ((3, 3, 9, 12), (20, 3, 7, 7), dict(stride=2, padding=3)),
+        ((2, 2, 5, 12), (7, 2, 2, 2), dict(stride=(1, 3))),
+    ],
+    ids=["one-channel", "stride", "columns-without-taps"],
+)
+def test_neighbours_that_share_a_vector(x_shape, weight_shape, window, dtype):
+    """Few target channels: pixels side by side are one with more channels and a wider window."""
+    rng = np.random.default_rng(0)
+    options = dict(stride=1, padding=0, dilation=1) | window
+    geometry = windows.convolution(x_shape, weight_shape, groups=1, **options)
+    lanes = plan.lanes_of(np.dtype(dtype))
+    assert plan.backward_plan(geometry, lanes).neighbours > 1
+    grad_y, weight = (
+        rng.standard_normal(s).astype(dtype) for s in (geometry.y_shape, weight_shape)
+    )
+    found, wanted = (
+        kernels.conv2d_backward_input(grad_y, weight, x_shape, backend=name, **options)
+        for name in ("numba", "numpy")
+    )
+    tolerance = 1e-4 if dtype == "float32" else 1e-11
+    np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
+
+
+def test_rows_that_no_number_of_neighbours_divides():
+    geometry = windows.convolution((2, 1, 6, 37), (9, 1, 5, 5), 1, 2, 1, 1)
+    assert plan.backward_plan(geometry, LANES).neighbours == 1

@@ -19,6 +19,7 @@ from kernels.backends.numba.calls import (
     integers_at,
     shape_at,
 )
+from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import load_band
@@ -63,23 +64,44 @@ def _accumulate_task(sums, slot, work, task, add, c_from, call):
             work, g.scratch_place, pixels, g.pixel, g.source_channels,
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
+    rows = images * min(s.band_rows, s.target_rows - band * s.band_rows)
+    ahead = _rows_ahead(work, call, s, g, task, images, rows)
     if s.winograd > 0:
         transform_sources(work, images, c_to - c_from, s)
-        accumulate_winograd(sums, add, c_from, c_to, images, work, table, s, g)
+        accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g)
     else:
-        rows = s.band_rows
-        if band == s.bands - 1:
-            rows = s.target_rows - band * s.band_rows
-        _accumulate_direct(sums, add, c_from, c_to, images * rows, work, table, s, g)
+        _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g)
 
 
 @serial
-def _accumulate_direct(sums, add, c_from, c_to, rows, work, table, s, g):
+def _rows_ahead(work, call, s, g, task, images, rows):
+    """Return what each product fetches: of the sources, or of the gradients where these are more.
+
+    Where source channels are parted, a task takes only some of each pixel's.
+    """
+    terms, products = s.block_rows * s.target_columns, s.groups * -(-rows // s.block_rows)
+    if s.winograd > 0:
+        terms, products = images * s.tiles_down * s.tiles_across, 36
+    which = 0
+    if s.parts > 1 or _size(g) > _size(s):
+        which = 1
+    load, shape = pointer(call, which * LOAD), shape_at(call[SHAPES], which)
+    return rows_ahead(work, load, shape, s, task, s.panels * products, terms)
+
+
+@serial
+def _size(shape):
+    return shape.source_rows * shape.source_columns * shape.source_channels
+
+
+@serial
+def _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
     ``table`` begins with the rows of pixels of a task. Groups are not parted.
     """
     terms = s.terms if s.groups > 1 else s.terms // s.source_channels * (c_to - c_from)
+    later, line, end, step = ahead
     for group in range(s.groups):
         m = (group * s.terms + c_from) * s.row
         for v in range(0, s.out_group, s.panel):
@@ -87,11 +109,12 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, work, table, s, g):
             for i in range(0, rows, s.block_rows):
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, work, work, table, s.first_term, terms, V,
-                    SUMS if add or i > 0 else ZEROS, m + v, 0,
+                    sums, sums, work, work, later, table, s.first_term, terms, V,
+                    line, min(end, line + step), SUMS if add or i > 0 else ZEROS, m + v, 0,
                     group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
                     i, min(rows, i + s.block_rows),
                 )  # fmt: skip
+                line += step
 
 
 ACCUMULATE = Task(accumulate_part, needs=prepare)

@@ -18,6 +18,7 @@ from kernels.backends.numba.vector import (
     load,
     load_first,
     multiply_add,
+    prefetch,
     repeat,
     replaced,
     store,
@@ -35,14 +36,16 @@ END_VECTORS = 4
 def _make_tiles(pixels: int, vectors: int) -> Callable[..., Any]:
     """Make the loop over a row's tiles of ``pixels`` pixels by ``vectors`` whole vectors.
 
-    Channels run inside pixels, in the order of memory.
+    Channels run inside pixels, in the order of memory. Each tile asks for its pixels of the row
+    ``below``, if that is not 0, which the next row of targets reads for the first time.
     """
     count = pixels * vectors
 
     @serial
     def tiles(
-        target, to, to_step, source, at, at_step, weights, start, C, taps, begin, end, first, last
-    ):
+        target, to, to_step, source, at, at_step, weights, start, C, taps, begin, end, first, last,
+        below,
+    ):  # fmt: skip
         width = lanes(source)
         for j in range(first, last, pixels):
             i = min(j, last - pixels)  # the last tile does some pixels again
@@ -51,6 +54,10 @@ def _make_tiles(pixels: int, vectors: int) -> Callable[..., Any]:
                 for v in range(vectors):
                     for p in range(pixels):
                         total = replaced(total, p * vectors + v, load(start, c + v * width))
+                if below > 0:
+                    for p in range(pixels):
+                        for v in range(vectors):
+                            prefetch(source, below + (i + p) * at_step + c + v * width)
                 for t in range(begin, end):
                     place = at + i * at_step + taps[t, OFFSET] + c
                     for v in range(vectors):

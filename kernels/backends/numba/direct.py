@@ -9,8 +9,9 @@ from kernels.backends.numba.micro_kernel import START, SUMS, multiply_panel
 
 @serial
 def convolve_direct(
-    target, images, last, work, weights, start, panel_from, panel_to, phases, blocks, table, s
-):
+    target, images, last, work, weights, start, ahead, panel_from, panel_to,
+    phases, blocks, table, s,
+):  # fmt: skip
     """Write a band of target pixels of so many images.
 
     Parameters
@@ -23,9 +24,12 @@ def convolve_direct(
         [group][panel][term][panel's channels].
     start : array
         What each target channel starts from: the bias, or zeros.
+    ahead : tuple
+        What each product fetches for the next task; see ``rows_ahead``.
     panel_from, panel_to : int
         The panels of each group to do.
     """
+    later, line, end, step = ahead
     for group in range(s.groups):
         for panel in range(panel_from, panel_to):
             v = panel * s.panel
@@ -38,7 +42,9 @@ def convolve_direct(
                 for k in range(phase.first_block, phase.last_block):
                     block = block_at(blocks, k)
                     multiply_panel(
-                        target, start, work, weights, table, phase.first_row, pixels, V,
-                        SUMS if k > phase.first_block else START, c, c, group * s.in_group, 1,
+                        target, start, work, weights, later, table, phase.first_row, pixels, V,
+                        line, min(end, line + step), SUMS if k > phase.first_block else START,
+                        c, c, group * s.in_group, 1,
                         (b + block.terms_before) * s.panel, s.panel, block.first, block.last,
                     )  # fmt: skip
+                    line += step

@@ -14,9 +14,11 @@ from kernels.backends.numba.calls import (
     WEIGHTS,
     doubles_at,
     integers_at,
+    phase_at,
     shape_at,
 )
 from kernels.backends.numba.direct import convolve_direct
+from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import collect_moments, finish_gradient
 from kernels.backends.numba.loading import load_band
 from kernels.backends.numba.micro_kernel import prepare
@@ -47,15 +49,20 @@ def gather_task(work, call, task):
     target = at_address(work, call[TARGET])
     to, terms = pointer(target, first), integers_at(call[SEGMENTS], 0)
     by, base = at_address(work, call[WEIGHTS]), at_address(work, call[START])
+    blocks = phase_at(call[PHASES], s.phases - 1).last_block
+    calls = (panel_to - panel_from) * (36 if s.winograd > 0 else s.groups * blocks)
+    tile_terms = s.source_channels if s.winograd > 0 else s.terms // blocks
+    ahead = rows_ahead(work, call, s, s, task // s.parts, calls, tile_terms)
     if s.winograd > 0:
         transform_sources(work, images, s.source_channels, s)
-        convolve_winograd(to, rows, images, work, by, base, panel_from, panel_to, terms, s)
+        convolve_winograd(to, rows, images, work, by, base, ahead, panel_from, panel_to, terms, s)
     else:
         convolve_direct(
-            to, images, band == s.bands - 1, work, by, base, panel_from, panel_to,
+            to, images, band == s.bands - 1, work, by, base, ahead, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
-    C, pixels = s.target_channels, images * rows * s.target_columns
+    C = s.target_channels // s.neighbours
+    pixels = images * rows * s.target_columns * s.neighbours
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
     slots, slot = doubles_at(call[SLOTS], 0), task // s.parts * C
     if call[MOMENTS] > 0:

@@ -21,6 +21,8 @@ from kernels.backends.numba.vector import (
     add_rows,
     add_rows_first,
     lanes,
+    prefetch,
+    prefetch_rows,
     rank_one_update,
     repeat_row,
     store_rows,
@@ -39,24 +41,32 @@ ZEROS, START, SUMS = range(3)
 """What C begins from: zeros; a row that is the same for all, as a bias; what it holds."""
 
 
-def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
+def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[..., Any]:
     """Make the product for ``rows`` rows by ``vectors`` vectors, the last with ``valid`` lanes.
 
-    All five operands are pointers: the reference counts of arrays made LLVM spill the tile.
+    All six operands are pointers: the reference counts of arrays made LLVM spill the tile. With
+    ``ahead`` each term asks for a line of ``later``, from ``line`` on. (Only the highest tile of
+    whole panels fetches anything: each of those that do takes 0.3 s to compile.)
     """
+    highest = rows == TILE_ROWS[0] and vectors == PANEL_VECTORS
 
     @serial
     def tile(
-        c, start, a, b, table, row, valid,
+        c, start, a, b, later, line, table, row, valid,
         begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last,
     ):  # fmt: skip
         whole = (vectors - 1) * lanes(c)
         total = repeat_row(
             start, start_place, whole + valid if begin == START else 0, rows, vectors
         )
+        if highest and begin == START:
+            prefetch_rows(total, rows, c, c_place, table, 2 * row + 1)
         for s in range(first, last):
             place = a_place + table[2 * s]
             for _ in range(table[2 * s + 1]):
+                if ahead:
+                    prefetch(later, line)
+                    line += lanes(c)
                 total = rank_one_update(total, rows, a, place, table, 2 * row, b, b_place)
                 place += a_k
                 b_place += b_k
@@ -68,6 +78,7 @@ def _make_tile(rows: int, vectors: int) -> Callable[..., Any]:
             if begin == SUMS:
                 total = add_rows_first(total, rows, c, c_place, table, 2 * row + 1, valid)
             store_rows_first(total, rows, c, c_place, table, 2 * row + 1, valid)
+        return line
 
     return tile
 
@@ -76,25 +87,29 @@ def _make_product(vectors: int) -> Callable[..., Any]:
     """Make the product for any number of rows: as many of the highest tile as fit, then lower."""
     rows_0, rows_1, rows_2, rows_3, rows_4 = TILE_ROWS
     tile_0, tile_1, tile_2, tile_3, tile_4 = (_make_tile(rows, vectors) for rows in TILE_ROWS)
+    tile_ahead = _make_tile(rows_0, vectors, ahead=True) if vectors == PANEL_VECTORS else tile_0
 
     @serial
-    def product(c, start, a, b, table, row, M, valid, steps):
+    def product(c, start, a, b, later, line, until, table, row, M, valid, steps):
         end = row + M
         while row < end:
             if end - row >= rows_0:
-                tile_0(c, start, a, b, table, row, valid, *steps)
+                if line < until:
+                    line = tile_ahead(c, start, a, b, later, line, table, row, valid, *steps)
+                else:
+                    tile_0(c, start, a, b, later, line, table, row, valid, *steps)
                 row += rows_0
             elif end - row >= rows_1:
-                tile_1(c, start, a, b, table, row, valid, *steps)
+                tile_1(c, start, a, b, later, line, table, row, valid, *steps)
                 row += rows_1
             elif end - row >= rows_2:
-                tile_2(c, start, a, b, table, row, valid, *steps)
+                tile_2(c, start, a, b, later, line, table, row, valid, *steps)
                 row += rows_2
             elif end - row >= rows_3:
-                tile_3(c, start, a, b, table, row, valid, *steps)
+                tile_3(c, start, a, b, later, line, table, row, valid, *steps)
                 row += rows_3
             else:
-                tile_4(c, start, a, b, table, row, valid, *steps)
+                tile_4(c, start, a, b, later, line, table, row, valid, *steps)
                 row += rows_4
 
     return product
@@ -104,7 +119,7 @@ _wide, _narrow = _make_product(PANEL_VECTORS), _make_product(1)
 
 
 def multiply_panel(
-    c, start, a, b, table, row, M, V,
+    c, start, a, b, later, table, row, M, V, line, until,
     begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last,
 ):  # fmt: skip
     """``C = A @ B`` for a panel: M rows, ``V`` columns, at most PANEL_VECTORS vectors.
@@ -113,15 +128,16 @@ def multiply_panel(
     ``a[a_place]`` and ``c[c_place]`` on; those from ``first`` to ``last`` are the segments: offset
     and length, so that A's element (i, k) is at ``a[a_place + row's place + offset + k · a_k]``.
     B's rows are ``b_k`` apart from ``b[b_place]`` on. ``begin`` says what is added to, START being
-    ``start[start_place]`` and so on. All operands are pointers.
+    ``start[start_place]`` and so on. What follows the product needs ``later[line : until]``, about:
+    it is fetched. All operands are pointers.
     """
     steps = begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last
     width = lanes(c)
     if width < V:
-        _wide(c, start, a, b, table, row, M, V - width, steps)
+        _wide(c, start, a, b, later, line, until, table, row, M, V - width, steps)
     else:
-        _narrow(c, start, a, b, table, row, M, V, steps)
+        _narrow(c, start, a, b, later, line, until, table, row, M, V, steps)
 
 
-prepare = Standalone(multiply_panel, pointers=4, integers=12).prepare
+prepare = Standalone(multiply_panel, pointers=5, integers=14).prepare
 """To be called with a dtype before any loop nest that multiplies."""

@@ -54,7 +54,8 @@ def pack_panel(work, call, index):
 
     Direct weights are [group][panel][term][panel's channels], a phase's terms its taps times the
     source channels of a group; Winograd's are [point][panel][source channel][panel's channels].
-    Some channels are turned round at a time: what is read and written stays in L1.
+    Some channels are turned round at a time: what is read and written stays in L1. A panel has the
+    channels of neighbours that share a vector, one after the other.
     """
     s = shape_at(call[SHAPES], 0)
     group, panel = index // s.panels, index % s.panels
@@ -66,15 +67,18 @@ def pack_panel(work, call, index):
     source = group * call[FILTERS_SIZE] // s.groups + v * step_target
     place = index * s.terms * s.panel
     clear(plain, place, s.terms * s.panel)
-    for block in range(0, s.in_group, PACK_CHANNELS):
-        channels = min(block + PACK_CHANNELS, s.in_group)
-        for lane in range(0, valid, PACK_LANES):
-            for t in range(count):
-                to = place + t * s.in_group * s.panel
-                for i in range(lane, min(lane + PACK_LANES, valid)):
-                    at = source + i * step_target + taps[t]
-                    for c in range(block, channels):
-                        plain[to + c * s.panel + i] = weight[at + c * step_source]
+    own = valid // s.neighbours
+    for pixel in range(s.neighbours):
+        for block in range(0, s.in_group, PACK_CHANNELS):
+            channels = min(block + PACK_CHANNELS, s.in_group)
+            for lane in range(0, own, PACK_LANES):
+                for t in range(count):
+                    tap = taps[pixel * count + t]
+                    to = place + t * s.in_group * s.panel + pixel * own
+                    for i in range(lane, min(lane + PACK_LANES, own) if tap >= 0 else lane):
+                        at = source + i * step_target + tap
+                        for c in range(block, channels):
+                            plain[to + c * s.panel + i] = weight[at + c * step_source]
     if s.winograd > 0:
         _transform_panel(plain, at_address(work, call[POINTS]), index, s)
     first = group * s.out_group + v

@@ -11,6 +11,7 @@ into the same bands; its tasks are summed into a few partial results.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
+from kernels.backends.numba.plan_neighbours import (
+    WINOGRAD_FEW,
+    Neighbours,
+    best_neighbours,
+)
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import pairs, steps, tables
 from kernels.backends.numba.tasks import fixed
@@ -34,7 +40,8 @@ from kernels.geometry import ConvGeometry
 class Plan:
     """A plan, as ``entries`` of the tasks' table, and what else Python needs of it.
 
-    ``taps`` lists the window's taps in the order in which the weights are to be packed;
+    ``taps`` lists the window's taps in the order in which the weights are to be packed, for each of
+    the pixels that share a vector, -1 for a weight of zero;
     ``cycles`` are the model's for the direct and for Winograd's algorithm, where there is a choice.
     """
 
@@ -53,7 +60,7 @@ class Plan:
     @functools.cached_property
     def taps_entries(self) -> tuple[Any, ...]:
         """The entries TAPS and TAP_COUNT."""
-        return *fixed(self.taps), len(self.taps)
+        return *fixed(self.taps), len(self.taps) // self.neighbours
 
     def __getattr__(self, name: str) -> int:
         """Return a field of the shape."""
@@ -89,7 +96,7 @@ class Plan:
     @functools.cached_property
     def start_size(self) -> int:
         """Elements of what the target channels start from: a panel more, as vectors are loaded."""
-        return -(-self.target_channels // self.panel) * self.panel + self.panel
+        return (-(-self.groups * self.out_group // self.panel) + 1) * self.panel
 
     @functools.cached_property
     def points_size(self) -> int:
@@ -102,7 +109,8 @@ class Gathering:
     """What there is to plan: a convolution in one direction, and the lanes of a vector.
 
     A task loads ``part_channels`` of the source's, or all; ``beside`` are the elements per target
-    pixel that it holds besides.
+    pixel that it holds besides. Where ``neighbours`` share a vector, ``columns`` and
+    ``target_channels`` are theirs.
     """
 
     geometry: ConvGeometry
@@ -113,6 +121,7 @@ class Gathering:
     lanes: int
     part_channels: int = 0
     beside: int = 0
+    neighbours: Neighbours | None = None
 
     @classmethod
     def forward(cls, geometry: ConvGeometry, lanes: int) -> Gathering:
@@ -138,7 +147,27 @@ def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     what = Gathering.backward(geometry, lanes)
-    return plan_gathering(what, cycles_of(what, winograd_cost.gather_cycles))
+    cycles = cycles_of(what, winograd_cost.gather_cycles)
+    if winograd_cost.ENABLED and geometry.groups == 1:
+        what, cycles = _with_neighbours(what, cycles)
+    return plan_gathering(what, cycles)
+
+
+def _with_neighbours(what: Gathering, cycles: Cycles | None) -> tuple[Gathering, Cycles | None]:
+    """Have neighbouring pixels share vectors, if that saves something, and more than Winograd's."""
+    neighbours, gain = best_neighbours(what.columns, what.target_channels, what.lanes)
+    if neighbours is None:
+        return what, cycles
+    if cycles is not None:
+        direct, winograd = cycles
+        cycles = direct / gain / WINOGRAD_FEW, winograd
+        if is_winograd(cycles):
+            return what, cycles
+    channels = neighbours.count * what.target_channels
+    what = dataclasses.replace(
+        what, columns=neighbours.columns, target_channels=channels, neighbours=neighbours
+    )
+    return what, cycles
 
 
 def lanes_of(dtype: np.dtype[Any]) -> int:
@@ -161,8 +190,11 @@ def plan_gathering(what: Gathering, cycles: Cycles | None, shares: int | None = 
     shape = np.zeros(1, SHAPE)
     for name, value in sizes.items():
         shape[name] = value
-    kernel = what.geometry.width.kernel
-    phases, blocks, segments, taps = tables(shape[0], what.rows, what.columns, kernel)
+    kernel, neighbours = what.geometry.width.kernel, what.neighbours
+    across = kernel if neighbours is None else neighbours.taken.shape[1]
+    phases, blocks, segments, taps = tables(shape[0], what.rows, what.columns, across)
+    if neighbours is not None:
+        taps = neighbours.taps(taps, kernel)
     if winograd:
         tiles = sizes["chunk"] * sizes["tiles_down"] * sizes["tiles_across"]
         rows = steps(tiles, sizes["pixel"], sizes["panel"])
@@ -222,4 +254,5 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "first_row": rows.low,
         "first_column": columns.low,
         "winograd": winograd,
+        "neighbours": 1 if what.neighbours is None else what.neighbours.count,
     }

@@ -56,6 +56,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_products_plain import (
         add_rows,
         add_rows_first,
+        prefetch_rows,
         rank_one_update,
         repeat_row,
         store_rows,
@@ -123,6 +124,7 @@ else:
     from kernels.backends.numba.vector_products import (
         add_rows,
         add_rows_first,
+        prefetch_rows,
         rank_one_update,
         repeat_row,
         store_rows,
@@ -183,6 +185,7 @@ __all__ = [
     "multiply_add",
     "pointer",
     "prefetch",
+    "prefetch_rows",
     "rank_one_update",
     "repeat",
     "repeat_row",

@@ -119,6 +119,15 @@ def emit_store_first(
     emit_store(builder, vector, value, vectors, emit_mask(builder, count, vector.lanes))
 
 
+def emit_prefetch(builder: Any, pointer: Any, *, to_write: bool = False) -> None:
+    """Emit a request for a cache line, which need not exist."""
+    i32 = ir.IntType(32)
+    place = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+    kind = ir.FunctionType(ir.VoidType(), [place.type, i32, i32, i32])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [place, i32(int(to_write)), i32(3), i32(1)])  # all caches, data
+
+
 def emit_masked_load(builder: Any, pointer: Any, mask: Any, otherwise: Any, align: int) -> Any:
     """Emit the load of those lanes that a mask has, with other values in the rest."""
     i32, wanted = ir.IntType(32), otherwise.type

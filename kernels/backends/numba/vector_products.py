@@ -14,6 +14,7 @@ from kernels.backends.numba.vector_emitting import (
     emit_mask,
     emit_multiply_add,
     emit_pointer,
+    emit_prefetch,
     emit_splat,
     emit_store,
     emit_vector_pointer,
@@ -165,3 +166,24 @@ def store_rows_first(
     """Do as ``store_rows``, but write only the first ``valid`` lanes of each row's last vector."""
     result = types.void(tile, rows, array, place, table, entry, valid)
     return result, _storing_first(tile, rows, array, table)
+
+
+@intrinsic(prefer_literal=True)
+def prefetch_rows(
+    typing: Any, tile: Any, rows: Any, array: Any, place: Any, table: Any, entry: Any
+) -> Any:
+    """Ask for the cache lines that ``store_rows`` will write."""
+    vector = tile.dtype
+    vectors = len(tile) // rows.literal_value
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        start = emit_pointer(context, builder, array, *arguments[2:4])
+        places = emit_pointer(context, builder, table, *arguments[4:6])
+        for i in range(rows.literal_value):
+            row = builder.gep(start, [_row_place(builder, places, i)])
+            row = builder.bitcast(row, context.get_value_type(vector).as_pointer())
+            for j in range(vectors):
+                emit_prefetch(builder, builder.gep(row, [ir.IntType(64)(j)]), to_write=True)
+        return context.get_dummy_value()
+
+    return types.void(tile, rows, array, place, table, entry), generate

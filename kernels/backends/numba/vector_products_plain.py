@@ -70,6 +70,12 @@ def store_rows(
     store_rows_first(tile, rows, array, place, table, entry, len(tile[0]))
 
 
+def prefetch_rows(
+    tile: Tile, rows: int, array: FloatArray, place: int, table: Any, entry: int
+) -> None:
+    """Do nothing."""
+
+
 def _places(tile: Tile, rows: int, table: Any, entry: int, valid: int) -> list[tuple[int, int]]:
     """Return for each vector its place in its array, and how many lanes of it count."""
     vectors, width = len(tile) // rows, len(tile[0])

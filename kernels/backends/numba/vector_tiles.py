@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -20,6 +19,7 @@ from kernels.backends.numba.vector_emitting import (
     emit_load_first,
     emit_multiply_add,
     emit_pointer,
+    emit_prefetch,
     emit_splat,
     emit_store_first,
     emit_vector_pointer,
@@ -243,14 +243,7 @@ def prefetch(typing: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of ``array[index]``, which need not exist."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        i32 = ir.IntType(32)
-        element = emit_pointer(context, builder, array, *arguments)
-        place = builder.bitcast(element, ir.IntType(8).as_pointer())
-        signature_type = ir.FunctionType(ir.VoidType(), [place.type, i32, i32, i32])
-        function = cgutils.get_or_insert_function(
-            builder.module, signature_type, "llvm.prefetch.p0"
-        )
-        builder.call(function, [place, i32(0), i32(3), i32(1)])  # to read, all caches, data
+        emit_prefetch(builder, emit_pointer(context, builder, array, *arguments))
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate

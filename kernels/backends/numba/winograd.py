@@ -143,25 +143,30 @@ def transform_sources(work, images, C, s):
 
 
 @serial
-def convolve_winograd(target, rows, images, work, weights, start, panel_from, panel_to, table, s):
+def convolve_winograd(
+    target, rows, images, work, weights, start, ahead, panel_from, panel_to, table, s
+):
     """Write ``rows`` target rows of so many images.
 
     The tiles' sources are in ``work``, by ``transform_sources``; ``weights`` are
-    [point][panel][source channel][panel's channels]. ``table`` is one segment, then the tiles.
+    [point][panel][source channel][panel's channels]. ``table`` is one segment, then the tiles; each
+    product fetches its part of what is ``ahead``.
     """
     C = s.source_channels
     tiles = images * s.tiles_down * s.tiles_across
     point_weights = s.panels * C * s.panel
+    later, line, end, step = ahead
     for panel in range(panel_from, panel_to):
         V = min(s.panel, s.out_group - panel * s.panel)
         columns = -(-V // lanes(work)) * lanes(work)
         for point in range(36):
             products = s.products_place + point * tiles * s.panel
             multiply_panel(
-                work, start, work, weights, table, 1, tiles, columns,
-                ZEROS, products, 0, point * tiles * s.pixel, 1,
+                work, start, work, weights, later, table, 1, tiles, columns,
+                line, min(end, line + step), ZEROS, products, 0, point * tiles * s.pixel, 1,
                 point * point_weights + panel * C * s.panel, s.panel, 0, 1,
             )  # fmt: skip
+            line += step
         _transform_products(target, rows, tiles, work, start, panel * s.panel, V, s)
 
 
@@ -186,22 +191,25 @@ def _transform_products(target, rows, tiles, work, start, c, V, s):
 
 
 @serial
-def accumulate_winograd(sums, add, c_from, c_to, images, work, table, s, g):
+def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g):
     """Add some channels' products to the sums of each point, [point][channel][row], or begin them.
 
     The sources' tiles are in ``work``, by ``transform_sources``, and so are the gradients, as ``g``
     says. ``table`` begins with a segment of each number of tiles.
     """
     tiles = images * s.tiles_down * s.tiles_across
+    later, line, end, step = ahead
     for v in range(0, s.out_group, s.panel):
         _transform_gradients(work, tiles, v, s, g)
         for point in range(36):
             c = (point * s.source_channels + c_from) * s.row + v
             multiply_panel(
-                sums, sums, work, work, table, s.first_term, c_to - c_from, min(s.panel, s.row - v),
-                SUMS if add else ZEROS, c, 0, point * tiles * s.pixel, s.pixel,
-                s.products_place + point * tiles * s.panel, s.panel, tiles, tiles + 1,
+                sums, sums, work, work, later, table, s.first_term, c_to - c_from,
+                min(s.panel, s.row - v), line, min(end, line + step), SUMS if add else ZEROS, c, 0,
+                point * tiles * s.pixel, s.pixel, s.products_place + point * tiles * s.panel,
+                s.panel, tiles, tiles + 1,
             )  # fmt: skip
+            line += step
 
 
 @serial
