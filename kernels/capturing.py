@@ -68,13 +68,24 @@ def capture(function: Callable[[], object], *, backend: str | None = None) -> Ca
     UnknownBackendError
         If there is no backend of that name; or what the function raises.
     """
-    if not getattr(dispatch.resolve(backend), "CAPTURES", False):
+    if not offered(backend):
         function()
         return None
     made = Capture()
     with _using(made):
         function()
     return made if made.whole else None
+
+
+def offered(backend: str | None = None) -> bool:
+    """Whether a backend, the current one if none is named, can be captured.
+
+    Raises
+    ------
+    UnknownBackendError
+        If there is no backend of that name.
+    """
+    return bool(getattr(dispatch.resolve(backend), "CAPTURES", False))
 
 
 def active() -> Capture | None:
