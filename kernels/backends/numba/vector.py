@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numba
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
+    from kernels.backends.numba.vector_dealing_plain import dealt, gathered
     from kernels.backends.numba.vector_plain import (
         add,
         add_integers,
@@ -54,6 +55,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_products_plain import (
         add_rows,
         add_rows_first,
+        lanewise_update,
         rank_one_update,
         repeat_row,
         store_rows,
@@ -91,6 +93,7 @@ else:
         zeros,
         zeros_bundle,
     )
+    from kernels.backends.numba.vector_dealing import dealt, gathered
     from kernels.backends.numba.vector_integers import (
         add_integers,
         equal,
@@ -119,6 +122,7 @@ else:
     from kernels.backends.numba.vector_products import (
         add_rows,
         add_rows_first,
+        lanewise_update,
         rank_one_update,
         repeat_row,
         store_rows,
@@ -157,12 +161,15 @@ __all__ = [
     "broadcast_rows",
     "bundle_lanes",
     "constant",
+    "dealt",
     "either",
     "equal",
     "everywhere",
     "exponential",
+    "gathered",
     "greater_or_nan",
     "lanes",
+    "lanewise_update",
     "largest_lane",
     "load",
     "load_bundle",
