@@ -11,6 +11,7 @@ into the same bands; its tasks are summed into a few partial results.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from kernels.backends.numba.grouped_kernel import TILE_ROWS
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
 from kernels.backends.numba.plan_grouped import group_vectors, with_results
+from kernels.backends.numba.plan_pixels import backward_gathers
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import pairs, steps, tables
 from kernels.backends.numba.tasks import fixed
@@ -149,7 +151,11 @@ def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     what = Gathering.backward(geometry, lanes)
-    return plan_gathering(what, cycles_of(what, winograd_cost.gather_cycles))
+    cycles = cycles_of(what, winograd_cost.gather_cycles)
+    if not is_winograd(cycles):
+        rows, columns = backward_gathers(geometry)
+        what = dataclasses.replace(what, rows=rows, columns=columns)
+    return plan_gathering(what, cycles)
 
 
 def lanes_of(dtype: np.dtype[Any]) -> int:
