@@ -176,7 +176,8 @@ def _convolution(draw: Draw) -> tuple[ConvGeometry, FloatArray, FloatArray | Non
     groups = draw.integer(2, 4) if draw.chance(0.2) else 1
     in_group, out_group = draw.channels(), draw.channels()
     if groups > 1:
-        in_group, out_group = draw.integer(1, 3), draw.integer(1, 3)
+        in_group, out_group = draw.integer(1, 4), draw.integer(1, 4)
+        groups = draw.choice(groups, max(2, draw.channels()))
     height, width = (
         _axis(draw_window(draw, dilated=True, ceil_mode=False, padding_below_kernel=False))
         for _ in range(2)

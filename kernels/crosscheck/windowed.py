@@ -37,9 +37,11 @@ def _convolution(draw: Draw) -> _Convolution:
     groups = draw.integer(1, 4) if draw.chance(0.3) else 1
     in_group, out_group = draw.channels(), draw.channels()
     if groups > 1:
-        in_group, out_group = draw.integer(1, 3), draw.integer(1, 3)
-        if draw.chance(0.4):  # depthwise, for which backends have loops of their own
-            groups, in_group, out_group = max(2, draw.channels()), 1, 1
+        in_group, out_group = draw.integer(1, 4), draw.integer(1, 4)
+        if draw.chance(0.6):  # many groups, for which backends have loops of their own
+            groups = max(2, draw.channels())
+            if draw.chance(0.6):
+                in_group = out_group = 1
     height, width = (
         draw_window(draw, dilated=True, ceil_mode=False, padding_below_kernel=False)
         for _ in range(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import kernels
 from kernels import tolerance
 
 
@@ -18,3 +19,28 @@ def assert_within(actual, reference, magnitude, length) -> None:
     error = np.abs(actual.astype(np.float64) - reference.astype(np.float64))
     excess = error - tolerance.bound(magnitude, length)
     assert excess.max(initial=-1.0) <= 0.0, f"off by {error.max()} at {np.argmax(excess)}"
+
+
+def compare_passes(x_shape, weight_shape, dtype: str, **window) -> None:
+    """Compare a convolution's passes on the Numba backend with the naive one's."""
+    x, weight, bias = random(0, dtype, x_shape, weight_shape, weight_shape[:1])
+
+    def on(backend, function, *arguments):
+        return function(*arguments, **window, backend=backend)
+
+    y = on("naive", kernels.conv2d, x, weight, bias)
+    (grad_y,) = random(1, dtype, y.shape)
+    terms, pixels = weight[0].size, grad_y[:, 0].size
+    lengths = (terms + 1, terms * len(weight) // x.shape[1], pixels, pixels)
+    arguments = (grad_y, x, weight)
+    magnitudes = (
+        on("naive", kernels.conv2d, abs(x), abs(weight), abs(bias)),
+        *on("naive", kernels.conv2d_backward, *map(abs, arguments)),
+    )
+    references = (y, *on("naive", kernels.conv2d_backward, *arguments))
+    results = (
+        on("numba", kernels.conv2d, x, weight, bias),
+        *on("numba", kernels.conv2d_backward, *arguments),
+    )
+    for parts in zip(results, references, magnitudes, lengths, strict=True):
+        assert_within(*parts)

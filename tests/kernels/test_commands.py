@@ -16,6 +16,7 @@ from kernels.backends.numba.cpu import REGISTER_BYTES
 from tests.robustness.processes import ROOT, run
 
 DENSE = ["--conv", "4x8x20x20", "--weight", "16x8x3x3", "--padding", "1"]
+FEW_A_GROUP = ["--conv", "4x16x20x21", "--weight", "16x2x3x3", "--padding", "1", "--groups", "8"]
 DEPTHWISE = ["--conv", "4x8x20x21", "--weight", "8x1x3x3", "--padding", "1", "--groups", "8"]
 
 
@@ -79,6 +80,15 @@ def test_doctor_explains_the_choice_of_winograd(capsys):
 def test_doctor_tells_of_neighbours_that_share_a_vector(capsys):
     sections = examined(capsys, "--conv", "2x1x8x8", "--weight", "16x1x5x5", "--padding", "2")
     assert "8 neighbouring pixels" in section(sections, "backward to the input")
+
+
+def test_doctor_knows_vectors_across_groups(capsys):
+    sections = examined(capsys, *FEW_A_GROUP)
+    filled = 8 * 4 / max(REGISTER_BYTES, 8 * 4)
+    for beginning in ("forward, float32", "backward to the input", "backward to the weights"):
+        lines = section(sections, beginning)
+        assert "a lane of a vector is one of the 8 groups" in lines
+        assert f"rows × 1 vector, {filled:.0%} filled" in lines
 
 
 def test_doctor_knows_depthwise_convolutions(capsys):

@@ -9,7 +9,7 @@ import kernels
 from kernels.backends.numba import depthwise, depthwise_kernel
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, ConvGeometry
-from tests.kernels.comparing import assert_within, random
+from tests.kernels.comparing import compare_passes, random
 
 LANES = REGISTER_BYTES // 4
 TILE = depthwise_kernel.TILE_VECTORS * LANES
@@ -35,28 +35,7 @@ WINDOWS = [
 
 def _compare(N: int, C: int, dtype: str, kernel: tuple[int, int], **window) -> None:
     """Compare all passes with the naive backend's."""
-    window |= {"groups": C}
-    x, weight, bias = random(0, dtype, (N, C, HEIGHT, WIDTH), (C, 1, *kernel), (C,))
-
-    def on(backend, function, *arguments):
-        return function(*arguments, **window, backend=backend)
-
-    y = on("naive", kernels.conv2d, x, weight, bias)
-    (grad_y,) = random(1, dtype, y.shape)
-    taps, pixels = weight[0].size, grad_y[:, 0].size
-    arguments = (grad_y, x, weight)
-    magnitudes = (
-        on("naive", kernels.conv2d, abs(x), abs(weight), abs(bias)),
-        *on("naive", kernels.conv2d_backward, *map(abs, arguments)),
-    )
-    references = (y, *on("naive", kernels.conv2d_backward, *arguments))
-    results = (
-        on("numba", kernels.conv2d, x, weight, bias),
-        *on("numba", kernels.conv2d_backward, *arguments),
-    )
-    lengths = (taps + 1, taps, pixels, pixels)
-    for parts in zip(results, references, magnitudes, lengths, strict=True):
-        assert_within(*parts)
+    compare_passes((N, C, HEIGHT, WIDTH), (C, 1, *kernel), dtype, groups=C, **window)
 
 
 @pytest.mark.parametrize("C", CHANNELS)

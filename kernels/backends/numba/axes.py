@@ -65,3 +65,14 @@ def backward_gather(axis: Axis) -> Gather:
         taps = [(k, shift // axis.stride) for k, shift in shifts if not shift % axis.stride]
         phases.append(Phase(first, tuple(reversed(taps))))
     return Gather(axis.size, axis.outputs, axis.stride, 1, tuple(phases))
+
+
+def backward_gather_by_pixel(axis: Axis) -> Gather:
+    """Gather the same with a phase for each pixel, of the taps alone that reach an output."""
+    phases = []
+    for pixel in range(axis.size):
+        shifts = [(k, pixel + axis.before - k * axis.dilation) for k in range(axis.kernel)]
+        taps = [(k, shift // axis.stride) for k, shift in shifts if not shift % axis.stride]
+        inside = [(k, output) for k, output in taps if 0 <= output < axis.outputs]
+        phases.append(Phase(pixel, tuple(reversed(inside))))
+    return Gather(axis.size, axis.outputs, axis.size, 1, tuple(phases))

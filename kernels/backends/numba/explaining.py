@@ -10,6 +10,7 @@ from kernels.backends.numba import (
     depthwise,
     depthwise_kernel,
     depthwise_plan,
+    grouped_kernel,
     plan,
     plan_weights,
     winograd_cost,
@@ -58,6 +59,13 @@ def _accumulated(chosen: plan_weights.WeightPlan, dtype: np.dtype[Any]) -> list[
 
 def _algorithm(shape: Any, cycles: tuple[float, float] | None) -> list[str]:
     lanes = int(shape["panel"]) // PANEL_VECTORS
+    if shape["grouped"]:
+        filled = shape["groups"] / (shape["grouped"] * lanes)
+        heights = ", ".join(map(str, grouped_kernel.TILE_ROWS))
+        return [
+            f"direct: a lane of a vector is one of the {shape['groups']} groups, few channels each",
+            f"register tiles of {heights} rows × 1 vector, {filled:.0%} filled",
+        ]
     filled = shape["out_group"] / (-(-shape["out_group"] // lanes) * lanes)
     heights = ", ".join(map(str, TILE_ROWS))
     tiles = f"register tiles of {heights} rows × {PANEL_VECTORS} vectors, {filled:.0%} filled"

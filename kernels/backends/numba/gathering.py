@@ -20,6 +20,7 @@ from kernels.backends.numba.calls import (
 from kernels.backends.numba.direct import convolve_direct
 from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import collect_moments, finish_gradient
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import load_band
 from kernels.backends.numba.micro_kernel import prepare
 from kernels.backends.numba.tasks import Task
@@ -64,13 +65,19 @@ def gather_task(work, call, task):
     C = s.target_channels // s.neighbours
     pixels = images * rows * s.target_columns * s.neighbours
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
-    slots, slot = doubles_at(call[SLOTS], 0), task // s.parts * C
+    finish_band(target, first, pixels, c_from, c_to, call, s, task // s.parts, work)
+
+
+@serial
+def finish_band(target, first, pixels, c_from, c_to, call, s, slot, work):
+    """Do to the target's pixels what is done while they are in cache."""
+    C = s.target_channels // s.neighbours
+    slots, inner = doubles_at(call[SLOTS], 0), s.inner_place
     if call[MOMENTS] > 0:
-        inner = s.inner_place
-        collect_moments(target, first, pixels, C, c_from, c_to, slots, 3 * slot, work, inner)
+        collect_moments(target, first, pixels, C, c_from, c_to, slots, 3 * slot * C, work, inner)
     else:
         finish_gradient(
-            target, first, pixels, C, c_from, c_to, call, slots, 2 * slot, work, s.inner_place
+            target, first, pixels, C, c_from, c_to, call, slots, 2 * slot * C, work, inner
         )
 
 

@@ -22,13 +22,16 @@ import numpy as np
 from kernels.backends.numba import winograd_cost
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.grouped_kernel import TILE_ROWS
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
+from kernels.backends.numba.plan_grouped import group_vectors, with_results
 from kernels.backends.numba.plan_neighbours import (
     WINOGRAD_FEW,
     Neighbours,
     best_neighbours,
 )
+from kernels.backends.numba.plan_pixels import backward_gathers
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import pairs, steps, tables
 from kernels.backends.numba.tasks import fixed
@@ -88,15 +91,24 @@ class Plan:
         rows = np.minimum(self.band_rows, self.target_rows - rows)
         return np.outer(images, rows * self.target_columns).reshape(-1)
 
+    @property
+    def packing_tasks(self) -> int:
+        """Panels of weights, or vectors of groups, each of which a task packs."""
+        return self.grouped or self.groups * self.panels
+
     @functools.cached_property
     def plain_size(self) -> int:
         """Elements of the weights, packed for the direct algorithm."""
+        lanes = self.panel // PANEL_VECTORS
+        if self.grouped:
+            return self.grouped * lanes * self.out_group * self.terms
         return self.groups * self.panels * self.terms * self.panel
 
     @functools.cached_property
     def start_size(self) -> int:
         """Elements of what the target channels start from: a panel more, as vectors are loaded."""
-        return (-(-self.groups * self.out_group // self.panel) + 1) * self.panel
+        channels = max(self.groups, self.grouped * self.panel) * self.out_group
+        return (-(-channels // self.panel) + 1) * self.panel
 
     @functools.cached_property
     def points_size(self) -> int:
@@ -148,7 +160,12 @@ def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     what = Gathering.backward(geometry, lanes)
     cycles = cycles_of(what, winograd_cost.gather_cycles)
-    if winograd_cost.ENABLED and geometry.groups == 1:
+    rows, columns = what.rows, what.columns
+    if not is_winograd(cycles):
+        rows, columns = backward_gathers(geometry)
+    if (rows, columns) != (what.rows, what.columns):
+        what = dataclasses.replace(what, rows=rows, columns=columns)
+    elif winograd_cost.ENABLED and geometry.groups == 1:
         what, cycles = _with_neighbours(what, cycles)
     return plan_gathering(what, cycles)
 
@@ -195,6 +212,10 @@ def plan_gathering(what: Gathering, cycles: Cycles | None, shares: int | None = 
     phases, blocks, segments, taps = tables(shape[0], what.rows, what.columns, across)
     if neighbours is not None:
         taps = neighbours.taps(taps, kernel)
+    if sizes["grouped"]:
+        shape["first_term"] = len(segments) // 2
+        results = steps(TILE_ROWS[0], 0, sizes["out_group"] * what.lanes)
+        segments = pairs(segments, results)
     if winograd:
         tiles = sizes["chunk"] * sizes["tiles_down"] * sizes["tiles_across"]
         rows = steps(tiles, sizes["pixel"], sizes["panel"])
@@ -223,12 +244,15 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     out_group, panel = what.target_channels // groups, PANEL_VECTORS * what.lanes
     panels = -(-out_group // panel)
     part_channels = what.part_channels or what.source_channels
-    pixel = pixel_step(part_channels, what.lanes)
+    in_group = what.source_channels // groups
+    vectors = group_vectors(in_group, out_group, groups, what.lanes)
+    pixel = pixel_step(vectors * what.lanes * in_group or part_channels, what.lanes)
     if winograd:
         cut = winograd_cut(images, rows, columns, pixel, what.lanes, shares or panels)
     else:
         shares = shares or min(panels, DIRECT_SHARES)
         cut = direct_cut(images, rows, columns, pixel, what.beside, what.lanes, shares)
+        cut = with_results(cut, out_group, what.lanes) if vectors else cut
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
     if groups == 1 and tasks < LEAST_TASKS:
@@ -236,7 +260,7 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     return cut | {
         "images": images,
         "groups": groups,
-        "in_group": what.source_channels // groups,
+        "in_group": in_group,
         "out_group": out_group,
         "panels": panels,
         "part_panels": part_panels,
@@ -255,4 +279,5 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "first_column": columns.low,
         "winograd": winograd,
         "neighbours": 1 if what.neighbours is None else what.neighbours.count,
+        "grouped": vectors,
     }

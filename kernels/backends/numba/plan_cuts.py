@@ -78,8 +78,8 @@ def winograd_cut(
     tiles = chunk * tile_rows * across
     scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
     source = chunk * scratch_rows * scratch_columns * pixel
-    transformed = POINTS * tiles * pixel
-    products = POINTS * tiles * PANEL_VECTORS * lanes
+    transformed = POINTS * (tiles * pixel + lanes)
+    products = POINTS * (tiles * PANEL_VECTORS + 1) * lanes
     return {
         "chunk": chunk,
         "band_rows": TILE * tile_rows,

@@ -27,7 +27,7 @@ SHAPE = _fields(
     "source_rows source_columns source_channels pixel target_rows target_columns target_channels "
     "band_rows band_step first_row first_column scratch_rows scratch_columns phases "
     "winograd tiles_down tiles_across scratch_place products_place inner_place work "
-    "row block_rows first_term a_step part_channels neighbours"
+    "row block_rows first_term a_step part_channels neighbours grouped"
 )
 PHASE = _fields("first_row pixels pixels_last first_block last_block")
 BLOCK = _fields("first last terms_before")

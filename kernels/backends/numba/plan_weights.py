@@ -48,6 +48,11 @@ class WeightPlan:
     cycles: tuple[float, float] | None
 
     @functools.cached_property
+    def grouped(self) -> int:
+        """Vectors of groups, 0 if vectors do not reach across them."""
+        return int(self.shape["grouped"][0])
+
+    @functools.cached_property
     def entries(self) -> tuple[Any, ...]:
         """The entries SHAPES and SEGMENTS."""
         return fixed(self.shape, self.segments)
@@ -68,8 +73,13 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
     blocks = geometry.groups * -(-int(s["in_group"]) // PACK_CHANNELS)
     taps = geometry.height.kernel * geometry.width.kernel
+    unpack_work = blocks * (taps * PACK_CHANNELS + 18) * lanes
+    if s["grouped"]:
+        blocks = int(s["grouped"])
+        total = blocks * int(s["out_group"] * s["terms"]) * lanes
+        unpack_work = blocks * int(s["terms"]) * lanes
     most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
-    segments, terms = _winograd_terms(s) if s["winograd"] else _direct_terms(s, geometry)
+    segments, terms = _winograd_terms(s) if s["winograd"] else _direct_terms(s, geometry, lanes)
     s["first_term"], s["a_step"] = len(segments), geometry.width.stride * s["pixel"]
     parts = _power_of_two(min(tasks, -(-MOST_PARTIALS // int(s["parts"])), int(most)))
     return WeightPlan(
@@ -80,7 +90,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         blocks=blocks,
         size=total,
         work=int(s["work"]),
-        unpack_work=blocks * (taps * PACK_CHANNELS + 18) * lanes,
+        unpack_work=unpack_work,
         cycles=forward.cycles,
     )
 
@@ -94,7 +104,8 @@ def _place_gradients(s: Any, g: Any, lanes: int) -> None:
     """Fill in how the gradients of a task's target pixels lie behind its source pixels."""
     g["source_rows"], g["source_columns"] = s["target_rows"], s["target_columns"]
     g["source_channels"] = s["target_channels"]
-    g["pixel"] = pixel_step(int(s["target_channels"]), lanes)
+    held = int(s["grouped"] * s["out_group"]) * lanes or int(s["target_channels"])
+    g["pixel"] = pixel_step(held, lanes)
     g["scratch_rows"] = g["band_step"] = s["band_rows"]
     g["scratch_columns"] = TILE * s["tiles_across"] if s["winograd"] else s["target_columns"]
     g["scratch_place"] = s["work"]
@@ -133,7 +144,7 @@ def _winograd_terms(s: Any) -> tuple[Table, Table]:
     return steps(tiles + 1, 0, 1), steps(int(s["part_channels"]), 1, int(s["row"]))
 
 
-def _direct_terms(s: Any, geometry: ConvGeometry) -> tuple[Table, Table]:
+def _direct_terms(s: Any, geometry: ConvGeometry, lanes: int) -> tuple[Table, Table]:
     """Return a task's rows of pixels as segments, and where the terms and their sums begin.
 
     The terms of a channel follow one another, so that fewer channels have the first ones.
@@ -147,5 +158,6 @@ def _direct_terms(s: Any, geometry: ConvGeometry) -> tuple[Table, Table]:
     taps = tap_offsets(s, (rows, rows.phases[0]), (columns, columns.phases[0]))
     channel = np.arange(min(int(s["in_group"]), int(s["part_channels"])))[:, None]
     term = np.arange(len(taps)) * int(s["in_group"]) + channel
-    places = np.stack((taps + channel, term * int(s["row"])), axis=-1)
+    step, between = (lanes, lanes) if s["grouped"] else (1, int(s["row"]))
+    places = np.stack((taps + step * channel, term * between), axis=-1)
     return segments, places.reshape(-1, 2)

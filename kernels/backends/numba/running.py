@@ -35,6 +35,8 @@ from kernels.backends.numba.calls import (
 )
 from kernels.backends.numba.finishing import MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
+from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
+from kernels.backends.numba.grouped_packing import PACK_GROUPS, UNPACK_GROUPS
 from kernels.backends.numba.memory import flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded, counted
 from kernels.backends.numba.packing import PACK, UNPACK
@@ -89,9 +91,10 @@ def run_gather(
     """Pack the weights and run the loop nest of a gather."""
     team = team_for(geometry.multiply_adds)
     plain, points, start = plan.plain_size, plan.points_size, plan.start_size
+    pack, gather = (PACK_GROUPS, GATHER_GROUPS) if plan.grouped else (PACK, GATHER)
     phases = [
-        Phase(PACK, plan.groups * plan.panels, team_for((plain + points) * PACKING_WORK)),
-        Phase(GATHER, plan.tasks, team),
+        Phase(pack, plan.packing_tasks, team_for((plain + points) * PACKING_WORK)),
+        Phase(gather, plan.tasks, team),
     ]
     if finished.moments is not None:
         phases.append(Phase(MERGE_MOMENTS, 1, 1))
@@ -133,9 +136,12 @@ def run_accumulate(
     sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = team_for(geometry.multiply_adds)
+    accumulate, unpack = ACCUMULATE, UNPACK
+    if plan.grouped:
+        accumulate, unpack = ACCUMULATE_GROUPS, UNPACK_GROUPS
     phases = (
-        Phase(ACCUMULATE, plan.tasks, team),
-        Phase(UNPACK, plan.blocks, team_for(sums * PACKING_WORK)),
+        Phase(accumulate, plan.tasks, team),
+        Phase(unpack, plan.blocks, team_for(sums * PACKING_WORK)),
     )
     with Borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
         partials, unpacking = memory[:sums], memory[sums : sums + inner]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numba
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
+    from kernels.backends.numba.vector_dealing_plain import dealt, gathered
     from kernels.backends.numba.vector_plain import (
         add,
         add_integers,
@@ -56,6 +57,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_products_plain import (
         add_rows,
         add_rows_first,
+        lanewise_update,
         prefetch_rows,
         rank_one_update,
         repeat_row,
@@ -96,6 +98,7 @@ else:
         zeros,
         zeros_bundle,
     )
+    from kernels.backends.numba.vector_dealing import dealt, gathered
     from kernels.backends.numba.vector_integers import (
         add_integers,
         equal,
@@ -124,6 +127,7 @@ else:
     from kernels.backends.numba.vector_products import (
         add_rows,
         add_rows_first,
+        lanewise_update,
         prefetch_rows,
         rank_one_update,
         repeat_row,
@@ -163,13 +167,16 @@ __all__ = [
     "broadcast_rows",
     "bundle_lanes",
     "constant",
+    "dealt",
     "divide",
     "either",
     "equal",
     "everywhere",
     "exponential",
+    "gathered",
     "greater_or_nan",
     "lanes",
+    "lanewise_update",
     "largest_lane",
     "load",
     "load_bundle",

@@ -96,6 +96,41 @@ def rank_one_update(
     return tile(tile, rows, a, a_place, table, entry, b, b_place), generate
 
 
+@intrinsic(prefer_literal=True)
+def lanewise_update(
+    typing: Any,
+    tile: Any,
+    rows: Any,
+    a: Any,
+    a_place: Any,
+    table: Any,
+    entry: Any,
+    b: Any,
+    b_place: Any,
+) -> Any:
+    """Add vectors of A times one of B to a tile, a tuple of ``rows`` vectors.
+
+    ``tile[i] += a[a_place + table[entry + 2 · i] :][:lanes] · b[b_place :][:lanes]``.
+    """
+    vector = tile.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, a_value, a_first, table_value, table_first, b_value, b_first = arguments
+        items = cgutils.unpack_tuple(builder, sums)
+        b_pointer = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
+        factor = emit_load(context, builder, vector, b_pointer)
+        a_pointer = emit_pointer(context, builder, a, a_value, a_first)
+        places = emit_pointer(context, builder, table, table_value, table_first)
+        for i in range(rows.literal_value):
+            place = builder.gep(a_pointer, [_row_place(builder, places, i)])
+            place = builder.bitcast(place, context.get_value_type(vector).as_pointer())
+            value = emit_load(context, builder, vector, place)
+            items[i] = emit_multiply_add(context, builder, vector, value, factor, items[i])
+        return context.make_tuple(builder, tile, items)
+
+    return tile(tile, rows, a, a_place, table, entry, b, b_place), generate
+
+
 def _make_tile_access(store: bool, masked: bool) -> Any:
     """Make the code of the functions that move a tile's rows from or to memory."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba.vector_plain import lanes, load_first, store_first
+from kernels.backends.numba.vector_plain import lanes, load, load_first, store_first
 
 Tile = tuple[FloatArray, ...]
 
@@ -33,6 +33,21 @@ def rank_one_update(
     row = b[b_place : b_place + vectors * width].reshape(vectors, width)
     products = (factor * vector for factor in column for vector in row)
     return tuple(total + product for total, product in zip(tile, products, strict=True))
+
+
+def lanewise_update(
+    tile: Tile,
+    rows: int,
+    a: FloatArray,
+    a_place: int,
+    table: Any,
+    entry: int,
+    b: FloatArray,
+    b_place: int,
+) -> Tile:
+    """Return the tile plus vectors of A times one of B."""
+    factor, starts = load(b, b_place), a_place + table[entry : entry + 2 * rows : 2]
+    return tuple(total + load(a, at) * factor for total, at in zip(tile, starts, strict=True))
 
 
 def add_rows_first(

@@ -123,6 +123,17 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
 
 
 @serial
+def _points_apart(size, width):
+    """Return the distance between points of so many elements: one vector more.
+
+    64 tiles of 32 channels take 8 KiB. At a power of two a tile's 36 points fall onto the same 8
+    lines of the L1 cache: 32 images of 32×32, 7 to 17 channels, ran at 90 instead of 147 GFLOP/s
+    on 2 threads of Zen 4, 128 channels of 16×16 at 528 instead of 588.
+    """
+    return size + width
+
+
+@serial
 def transform_sources(work, images, C, s):
     """Transform the scratch buffer's tiles of so many images to [point][tile][channel].
 
@@ -130,6 +141,7 @@ def transform_sources(work, images, C, s):
     """
     width = lanes(work)
     tiles = images * s.tiles_down * s.tiles_across
+    apart = _points_apart(tiles * s.pixel, width)
     for tile in range(tiles):
         across = tile % s.tiles_across
         down = tile // s.tiles_across % s.tiles_down
@@ -138,7 +150,7 @@ def transform_sources(work, images, C, s):
         for c in range(0, C, width):
             _source_tile(
                 work, s.scratch_place + pixel * s.pixel + c, s.scratch_columns * s.pixel, s.pixel,
-                min(width, C - c), s.inner_place, tile * s.pixel + c, tiles * s.pixel,
+                min(width, C - c), s.inner_place, tile * s.pixel + c, apart,
             )  # fmt: skip
 
 
@@ -152,18 +164,20 @@ def convolve_winograd(
     [point][panel][source channel][panel's channels]. ``table`` is one segment, then the tiles; each
     product fetches its part of what is ``ahead``.
     """
-    C = s.source_channels
+    C, width = s.source_channels, lanes(work)
     tiles = images * s.tiles_down * s.tiles_across
+    sources_apart = _points_apart(tiles * s.pixel, width)
+    products_apart = _points_apart(tiles * s.panel, width)
     point_weights = s.panels * C * s.panel
     later, line, end, step = ahead
     for panel in range(panel_from, panel_to):
         V = min(s.panel, s.out_group - panel * s.panel)
-        columns = -(-V // lanes(work)) * lanes(work)
+        columns = -(-V // width) * width
         for point in range(36):
-            products = s.products_place + point * tiles * s.panel
+            products = s.products_place + point * products_apart
             multiply_panel(
                 work, start, work, weights, later, table, 1, tiles, columns,
-                line, min(end, line + step), ZEROS, products, 0, point * tiles * s.pixel, 1,
+                line, min(end, line + step), ZEROS, products, 0, point * sources_apart, 1,
                 point * point_weights + panel * C * s.panel, s.panel, 0, 1,
             )  # fmt: skip
             line += step
@@ -174,6 +188,7 @@ def convolve_winograd(
 def _transform_products(target, rows, tiles, work, start, c, V, s):
     """Transform a panel's products, a pixel's vectors side by side, as they lie in memory."""
     width, channels = lanes(work), s.target_channels
+    apart = _points_apart(tiles * s.panel, width)
     for tile in range(tiles):
         across = tile % s.tiles_across
         down = tile // s.tiles_across % s.tiles_down
@@ -183,7 +198,7 @@ def _transform_products(target, rows, tiles, work, start, c, V, s):
         for v in range(0, V, width):
             valid = min(width, V - v)
             _target_tile(
-                work, s.products_place + tile * s.panel + v, tiles * s.panel, s.inner_place,
+                work, s.products_place + tile * s.panel + v, apart, s.inner_place,
                 target, pixel * channels + c + v, s.target_columns * channels, channels,
                 min(4, rows - 4 * down), min(4, s.target_columns - 4 * across),
                 load_first(start, c + v, valid), valid,
@@ -199,6 +214,8 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
     """
     tiles = images * s.tiles_down * s.tiles_across
     later, line, end, step = ahead
+    sources_apart = _points_apart(tiles * s.pixel, lanes(work))
+    products_apart = _points_apart(tiles * s.panel, lanes(work))
     for v in range(0, s.out_group, s.panel):
         _transform_gradients(work, tiles, v, s, g)
         for point in range(36):
@@ -206,7 +223,7 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
             multiply_panel(
                 sums, sums, work, work, later, table, s.first_term, c_to - c_from,
                 min(s.panel, s.row - v), line, min(end, line + step), SUMS if add else ZEROS, c, 0,
-                point * tiles * s.pixel, s.pixel, s.products_place + point * tiles * s.panel,
+                point * sources_apart, s.pixel, s.products_place + point * products_apart,
                 s.panel, tiles, tiles + 1,
             )  # fmt: skip
             line += step
@@ -215,6 +232,7 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
 @serial
 def _transform_gradients(work, tiles, v, s, g):
     O, width = s.target_channels, lanes(work)
+    apart = _points_apart(tiles * s.panel, width)
     for tile in range(tiles):
         across = tile % s.tiles_across
         down = tile // s.tiles_across % s.tiles_down
@@ -224,5 +242,5 @@ def _transform_gradients(work, tiles, v, s, g):
             _gradient_tile(
                 work, g.scratch_place + pixel * g.pixel + c, g.scratch_columns * g.pixel, g.pixel,
                 min(width, O - c), s.inner_place,
-                s.products_place + tile * s.panel + c - v, tiles * s.panel,
+                s.products_place + tile * s.panel + c - v, apart,
             )  # fmt: skip

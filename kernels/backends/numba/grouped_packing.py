@@ -1,0 +1,79 @@
+"""Weights of convolutions whose lanes are groups: packed, and their gradients back.
+
+Packed they are [vector of groups][target channel of a group][tap · source channel][group].
+"""
+
+from __future__ import annotations
+
+from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.calls import (
+    BIAS,
+    BIASES,
+    FILTERS,
+    FILTERS_SIZE,
+    GRAD_FILTERS,
+    PACKED,
+    PARTIALS,
+    PARTIALS_SIZE,
+    PARTS,
+    SHAPES,
+    START,
+    STEP_SOURCE,
+    STEP_TARGET,
+    TAP_COUNT,
+    TAPS,
+    UNPACKING,
+    integers_at,
+    shape_at,
+)
+from kernels.backends.numba.tasks import Task
+from kernels.backends.numba.vector import add, at_address, lanes, load, store
+
+
+def pack_groups(work, call, index):
+    """Pack the weights and biases of a vector of groups."""
+    s, width = shape_at(call[SHAPES], 0), lanes(work)
+    weight, packed = at_address(work, call[FILTERS]), at_address(work, call[PACKED])
+    bias, start = at_address(work, call[BIAS]), at_address(work, call[START])
+    taps, first = integers_at(call[TAPS], 0), index * width
+    place, begin = first * s.out_group * s.terms, first * s.out_group
+    clear(packed, place, width * s.out_group * s.terms)
+    clear(start, begin, width * s.out_group)
+    for i in range(min(width, s.groups - first)):
+        source = (first + i) * (call[FILTERS_SIZE] // s.groups)
+        for o in range(s.out_group):
+            if call[BIASES] > 0:
+                start[begin + o * width + i] = bias[(first + i) * s.out_group + o]
+            for t in range(call[TAP_COUNT]):
+                to = place + (o * s.terms + t * s.in_group) * width + i
+                at = source + o * call[STEP_TARGET] + taps[t]
+                for c in range(s.in_group):
+                    packed[to + c * width] = weight[at + c * call[STEP_SOURCE]]
+
+
+PACK_GROUPS = Task(pack_groups)
+
+
+def unpack_groups(work, call, index):
+    """Add up the partial gradients of a vector of groups, in their order, and unpack them."""
+    s, width = shape_at(call[SHAPES], 0), lanes(work)
+    partials, grad = at_address(work, call[PARTIALS]), at_address(work, call[GRAD_FILTERS])
+    sums, inner = at_address(work, call[UNPACKING]), index * s.terms * width
+    taps, first = s.terms // s.in_group, index * width
+    for o in range(s.out_group):
+        place = (first * s.out_group + o * width) * s.terms
+        for term in range(s.terms):
+            total = load(partials, place + term * width)
+            for part in range(1, call[PARTS]):
+                at = part * call[PARTIALS_SIZE] + place + term * width
+                total = add(total, load(partials, at))
+            store(sums, inner + term * width, total)
+        for i in range(min(width, s.groups - first)):
+            to = ((first + i) * s.out_group + o) * s.terms
+            for c in range(s.in_group):
+                for t in range(taps):
+                    at = inner + (t * s.in_group + c) * width + i
+                    grad[to + c * taps + t] = sums[at]
+
+
+UNPACK_GROUPS = Task(unpack_groups)

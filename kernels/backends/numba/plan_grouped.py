@@ -1,0 +1,32 @@
+"""When vectors reach across groups: convolutions of a few channels in each of many groups.
+
+With 2 channels in and out of a group, a vector of target channels that all take the same source
+channels is 2 lanes full, and an eighth of the multiply-adds are of use. Here each lane is a group:
+working memory has the first channels of a vector of groups side by side, then their second ones,
+and so on (``grouped``).
+"""
+
+from __future__ import annotations
+
+from kernels.backends.numba.grouped_kernel import TILE_ROWS
+
+MOST_CHANNELS = 4
+"""Channels of a group, in or out: each number of them is a function to be compiled."""
+
+
+def group_vectors(channels: int, targets: int, groups: int, lanes: int) -> int:
+    """Return how many vectors the groups fill, 0 if vectors do not reach across them.
+
+    ``channels`` and ``targets`` are those of a group in source and target.
+    """
+    vectors = -(-groups // lanes)
+    few = max(channels, targets) <= MOST_CHANNELS
+    return vectors if groups > 1 and few and vectors * targets < groups else 0
+
+
+def with_results(cut: dict[str, int], targets: int, lanes: int) -> dict[str, int]:
+    """Return a cut with room for a tile's results, which are not yet in the target's order."""
+    return cut | {
+        "products_place": cut["work"],
+        "work": cut["work"] + TILE_ROWS[0] * targets * lanes,
+    }

@@ -1,0 +1,104 @@
+"""Few channels in each of many groups: vectors that reach across groups, against the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import kernels
+from kernels.backends.numba import plan, plan_weights
+from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.ops import windows
+from tests.kernels.comparing import compare_passes, random
+
+LANES = REGISTER_BYTES // 4
+HEIGHT, WIDTH = 5, 7
+
+FEW = [(1, 2), (2, 1), (2, 2), (3, 1), (1, 3), (4, 3), (4, 4)]
+
+WINDOWS = [
+    dict(kernel=(3, 3), padding="valid"),
+    dict(kernel=(3, 3), padding="same_upper", stride=2),
+    dict(kernel=(2, 4), padding="same_lower", stride=(1, 3)),
+    dict(kernel=(1, 1), stride=3),
+    dict(kernel=(3, 3), padding=((0, 2), (3, 1)), dilation=2, stride=(3, 2)),
+    dict(kernel=(HEIGHT, WIDTH), padding=((4, 0), (0, 7))),
+    dict(kernel=(2, 3), padding=(7, 13), stride=(2, 5)),
+]
+
+
+def plans(in_group, out_group, groups):
+    shape = (1, in_group * groups, HEIGHT, WIDTH)
+    weight_shape = (out_group * groups, in_group, 3, 3)
+    geometry = windows.convolution(shape, weight_shape, 1, 1, 1, groups)
+    return (
+        plan.forward_plan(geometry, LANES),
+        plan.backward_plan(geometry, LANES),
+        plan_weights.weight_plan(geometry, LANES),
+    )
+
+
+@pytest.mark.parametrize("groups", [5, LANES - 1, LANES, LANES + 1, 2 * LANES + 3])
+@pytest.mark.parametrize(("in_group", "out_group"), FEW, ids=str)
+def test_channels_and_groups(in_group, out_group, groups, dtype):
+    assert all(p.grouped == -(-groups // LANES) for p in plans(in_group, out_group, groups))
+    shapes = (2, in_group * groups, HEIGHT, WIDTH), (out_group * groups, in_group, 3, 3)
+    compare_passes(*shapes, dtype, padding=1, groups=groups)
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_windows(window, dtype):
+    groups, kernel = LANES + 1, window["kernel"]
+    others = {name: value for name, value in window.items() if name != "kernel"}
+    shapes = (1, 2 * groups, HEIGHT, WIDTH), (3 * groups, 2, *kernel)
+    compare_passes(*shapes, dtype, groups=groups, **others)
+
+
+def test_no_images(dtype):
+    compare_passes((0, 10, HEIGHT, WIDTH), (20, 1, 3, 3), dtype, padding=1, groups=10)
+
+
+@pytest.mark.parametrize(
+    ("in_group", "out_group", "groups"),
+    [(1, 5, 16), (5, 1, 16), (8, 8, 8), (2, 2, 2), (4, 4, 4), (1, 1, 1)],
+)
+def test_convolutions_whose_vectors_would_not_be_filled(in_group, out_group, groups):
+    assert not any(p.grouped for p in plans(in_group, out_group, groups))
+
+
+def test_bands_and_images_together():
+    """A band's last rows, and a task's last images, are fewer."""
+    groups = LANES + 2
+    for N, size in ((1, 41), (35, 7)):
+        shapes = (N, 2 * groups, size, size), (2 * groups, 2, 3, 3)
+        geometry = windows.convolution(*shapes, 1, 1, 1, groups)
+        chosen = plan.forward_plan(geometry, LANES)
+        assert chosen.grouped
+        assert size % chosen.band_rows or N % chosen.chunk
+        x, weight = random(0, "float64", *shapes)
+        window = dict(padding=1, groups=groups)
+        y, wanted_y = (
+            kernels.conv2d(x, weight, backend=name, **window) for name in ("numba", "numpy")
+        )
+        np.testing.assert_allclose(y, wanted_y, rtol=1e-12, atol=1e-12)
+        got, wanted = (
+            kernels.conv2d_backward(y, x, weight, backend=name, **window)
+            for name in ("numba", "numpy")
+        )
+        for a, b in zip(got, wanted, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-10)
+
+
+def test_same_bits_with_one_thread_and_with_all():
+    groups = 24
+    x, weight = random(0, "float32", (3, 2 * groups, 33, 20), (2 * groups, 2, 3, 3))
+    window = dict(padding=1, groups=groups, backend="numba")
+
+    def results():
+        y = kernels.conv2d(x, weight, **window)
+        return y, *kernels.conv2d_backward(y, x, weight, **window)
+
+    many = results()
+    kernels.set_num_threads(1)
+    for a, b in zip(many, results(), strict=True):
+        np.testing.assert_array_equal(a, b)
