@@ -222,14 +222,17 @@ from kernels.backends.numba import vector_plain
 assert kernels.backends.numba.vector.load is vector_plain.load
 rng = np.random.default_rng(0)
 x, w = rng.standard_normal((2, 3, 5, 4)), rng.standard_normal((5, 3, 3, 3))
+pairs, filters = rng.standard_normal((2, 10, 5, 4)), rng.standard_normal((15, 2, 3, 3))
 def everything(backend):
     with kernels.use_backend(backend):
         y = kernels.conv2d(x, w, padding=1, stride=2)
+        grouped = kernels.conv2d(pairs, filters, groups=5)
         norm = kernels.batch_norm(y, None, None)
         pool = kernels.max_pool2d(x, 2)
         rows = kernels.relu(x).reshape(2, -1)
         logits = kernels.linear(rows, np.ones((3, 60)))
-        return [*kernels.conv2d_backward(y, x, w, padding=1, stride=2), *norm, *pool,
+        return [*kernels.conv2d_backward(y, x, w, padding=1, stride=2), *norm, *pool, grouped,
+                *kernels.conv2d_backward(grouped, pairs, filters, groups=5),
                 kernels.batch_norm_backward(y, y, np.ones(5), norm.mean, norm.rstd)[0],
                 kernels.max_pool2d_backward(*pool, x.shape), kernels.softmax(logits),
                 kernels.softmax_cross_entropy(logits, np.array([0, 2]))[1]]

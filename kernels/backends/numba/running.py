@@ -136,9 +136,8 @@ def run_accumulate(
     sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = team_for(geometry.multiply_adds)
-    accumulate, unpack = ACCUMULATE, UNPACK
-    if plan.grouped:
-        accumulate, unpack = ACCUMULATE_GROUPS, UNPACK_GROUPS
+    grouped, plain = (ACCUMULATE_GROUPS, UNPACK_GROUPS), (ACCUMULATE, UNPACK)
+    accumulate, unpack = grouped if plan.grouped else plain
     phases = (
         Phase(accumulate, plan.tasks, team),
         Phase(unpack, plan.blocks, team_for(sums * PACKING_WORK)),
