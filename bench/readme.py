@@ -134,8 +134,7 @@ def _all_cases(run: results.Run) -> list[str]:
     return [
         *tables.summary(run),
         "",
-        *scaling.of_convolutions(run),
-        "",
+        *(part for line in scaling.of_convolutions(run) for part in (line, "")),
         tables.conditions(run),
         "",
         "<details><summary>Every case</summary>",
