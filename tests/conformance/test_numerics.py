@@ -147,6 +147,12 @@ DIFFERENCES_OF_INFINITY = {
     for backend in ("numpy", "numba")
 }
 
+SPREADING = {
+    ("numba", "conv2d, padded", GRAD_Y, 1): "neighbouring pixels share a vector where it is wide "
+    "enough, with weights of 0 for what one does not take: docs/numba.md",
+}
+"""Where NaN and infinity may reach more than PyTorch's: all that stays finite is right."""
+
 
 def _arguments(operation: Operation, dtype: str, place: int, special: float) -> tuple[Any, Arrays]:
     """Return the gradient of y and the arguments, one with a special value in two places."""
@@ -180,6 +186,11 @@ def test_special_values(name: str, place: int, special: float, backend: str, dty
     parts = [y, *torch.autograd.grad(y, leaves, torch.from_numpy(grad_y.astype(np.float64)))]
     got = operation.ours(grad_y, *arguments)
     for part, (ours, theirs) in enumerate(zip(got, parts, strict=False)):
-        same = np.allclose(ours, theirs.detach(), rtol=1e-4, atol=1e-4, equal_nan=True)
+        wanted = theirs.detach().numpy()
+        if (backend, name, place, part) in SPREADING:
+            finite = np.isfinite(ours)
+            assert finite.any()
+            ours, wanted = ours[finite], wanted[finite]
+        same = np.allclose(ours, wanted, rtol=1e-4, atol=1e-4, equal_nan=True)
         listed = (backend, name, place, part) in differences
-        assert same != listed, f"part {part}:\n{ours}\nPyTorch:\n{theirs.detach().numpy()}"
+        assert same != listed, f"part {part}:\n{ours}\nPyTorch:\n{wanted}"
