@@ -47,7 +47,7 @@ crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARG
 
 conformance: $(VENV)/.conformance  ## ONNX's and PyTorch's own tests, and a tenth of the random cases
 	$(BIN)/python -m pytest tests/conformance --table results/conformance.md $(ARGS)
-	$(BIN)/python -m pytest tests/robustness -m long
+	$(BIN)/python -m pytest tests/robustness -m long -n auto
 
 conformance-full: $(VENV)/.conformance  ## the same with all random cases
 	$(BIN)/python -m pytest tests/conformance --table results/conformance-full.md --all-cases $(ARGS)
