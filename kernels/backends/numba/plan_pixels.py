@@ -11,10 +11,13 @@ from __future__ import annotations
 import itertools
 
 from kernels.backends.numba.axes import Gather, backward_gather, backward_gather_by_pixel
-from kernels.geometry import ConvGeometry
+from kernels.geometry import Axis, ConvGeometry
 
 LEAST_GAIN = 2
 """How many times less work there has to be: tiles have only pixels of different images."""
+
+MOST_PIXELS = 32
+"""Of an axis: each has tables of its own."""
 
 PACKING = 16
 """Multiply-adds in the time that it takes to pack a weight."""
@@ -24,15 +27,18 @@ def backward_gathers(geometry: ConvGeometry) -> tuple[Gather, Gather]:
     """Return rows and columns, by pixel or not, whichever is the least work."""
     height, width = geometry.height, geometry.width
     usual = backward_gather(height), backward_gather(width)
-    choices = itertools.product(
-        (usual[0], backward_gather_by_pixel(height)), (usual[1], backward_gather_by_pixel(width))
-    )
+    choices = itertools.product(_choices(height), _choices(width))
     best = min(choices, key=lambda pair: _work(geometry.batch, *pair))
     return (
         best
         if LEAST_GAIN * _work(geometry.batch, *best) <= _work(geometry.batch, *usual)
         else usual
     )
+
+
+def _choices(axis: Axis) -> list[Gather]:
+    usual = backward_gather(axis)
+    return [usual, backward_gather_by_pixel(axis)] if axis.size <= MOST_PIXELS else [usual]
 
 
 def _work(images: int, rows: Gather, columns: Gather) -> int:
