@@ -12,7 +12,7 @@ from kernels.errors import ShapeError
 from kernels.geometry import PoolGeometry
 from kernels.ops import checks, windows
 from kernels.ops.remembering import remembered
-from kernels.ops.repeating import repeatable
+from kernels.ops.repeating import repeatable, repeatable_after
 
 IntPair = int | tuple[int, int]
 
@@ -78,6 +78,19 @@ def max_pool2d(
     return MaxPool2dResult(y, indices)
 
 
+def _check_indices(
+    grad_y: FloatArray,
+    indices: IntArray,
+    x_shape: tuple[int, int, int, int],
+    *,
+    out: FloatArray | None = None,
+    backend: str | None = None,
+) -> None:
+    H, W = x_shape[2:]
+    checks.within("indices", indices, H * W, "the planes of x_shape")
+
+
+@repeatable_after(_check_indices)
 def max_pool2d_backward(
     grad_y: FloatArray,
     indices: IntArray,
@@ -113,7 +126,7 @@ def max_pool2d_backward(
     """
     chosen = dispatch.resolve(backend)
     checks.floats(ndim=4, grad_y=grad_y)
-    N, C, H, W = shape = checks.image_shape("x_shape", x_shape)
+    N, C = (shape := checks.image_shape("x_shape", x_shape))[:2]
     _check_indexable(shape)
     if grad_y.shape[:2] != (N, C):
         raise ShapeError(
@@ -121,7 +134,7 @@ def max_pool2d_backward(
         )
     checks.integers("indices", indices)
     checks.shape("indices", indices, grad_y.shape, "grad_y")
-    checks.within("indices", indices, H * W, "the planes of x_shape")
+    _check_indices(grad_y, indices, shape)
     grad_x = checks.result(chosen, out, shape, grad_y, grad_y=grad_y, indices=indices)
     chosen.max_pool2d_backward(grad_y, indices, out=grad_x)
     return grad_x

@@ -51,7 +51,17 @@ def repeatable(function: Callable[P, R]) -> Callable[P, R]:
 
     The operation allocates what it returns, and looks at no array's values itself.
     """
+    return _repeatable(function, None)
 
+
+def repeatable_after(
+    check: Callable[P, object],
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let calls be repeated of an operation that calls ``check`` to look at its arrays' values."""
+    return lambda function: _repeatable(function, check)
+
+
+def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         backend = dispatch.resolve(cast(Any, named.get("backend")))
@@ -65,6 +75,8 @@ def repeatable(function: Callable[P, R]) -> Callable[P, R]:
         except TypeError:  # an argument has no hash
             return function(*arguments, **named)
         if isinstance(known, Repeated):
+            if check is not None:
+                check(*arguments, **named)
             return cast(R, known(arrays))
         if known is not None:
             _known.calls[key] = known + 1

@@ -24,6 +24,9 @@ CALLS = {
         kernels.conv2d(x, w, padding=1), w, x.shape, padding=1
     ),
     "max_pool2d": lambda x, w: kernels.max_pool2d(x, 2),
+    "max_pool2d_backward": lambda x, w: kernels.max_pool2d_backward(
+        *(x[:, :, ::2, ::2].copy(), kernels.max_pool2d(x, 2).indices, x.shape)
+    ),
     "avg_pool2d": lambda x, w: kernels.avg_pool2d(x, 2),
     "global_avg_pool2d": lambda x, w: kernels.global_avg_pool2d(x),
     "batch_norm": lambda x, w: kernels.batch_norm(x, None, w[0, :, 0, 0].copy()),
@@ -75,6 +78,17 @@ def test_arguments_that_equal_others_are_refused_as_ever(wrong):
         kernels.conv2d(x, w, **right)
     with pytest.raises((TypeError, ValueError)):
         kernels.conv2d(x, w, **(right | wrong))
+
+
+@pytest.mark.parametrize("wrong", [-1, 64])
+def test_indices_are_looked_at_each_time(wrong):
+    grad_y, x = random(0, "float32", (2, 3, 4, 4), (2, 3, 8, 8))
+    indices = kernels.max_pool2d(x, 2, backend="numba").indices
+    for _ in range(OFTEN):
+        kernels.max_pool2d_backward(grad_y, indices, x.shape, backend="numba")
+    indices[1, 2, 3, 3] = wrong
+    with pytest.raises(kernels.ShapeError, match=f"indices .* got {wrong}"):
+        kernels.max_pool2d_backward(grad_y, indices, x.shape, backend="numba")
 
 
 def test_the_same_array_twice_and_read_only():

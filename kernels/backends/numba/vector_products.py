@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -10,6 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.backends.numba.vector_emitting import (
+    VectorType,
     emit_load,
     emit_mask,
     emit_multiply_add,
@@ -52,6 +54,57 @@ def _row_place(builder: Any, start: Any, i: int) -> Any:
     return builder.load_atomic(entry, "monotonic", 8)
 
 
+def _emit_scalar(context: Any, builder: Any, vector: VectorType, pointer: Any) -> Any:
+    return emit_splat(builder, builder.load(pointer), vector.lanes)
+
+
+def _emit_vector(context: Any, builder: Any, vector: VectorType, pointer: Any) -> Any:
+    pointer = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
+    return emit_load(context, builder, vector, pointer)
+
+
+def _make_update(emit_factor: Callable[..., Any]) -> Any:
+    """Make the code that adds to each row of a tile a factor, from A, times a row of B.
+
+    Written out in full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not
+    unrolled and spilled.
+    """
+
+    def code(tile: Any, rows: Any, a: Any, table: Any, b: Any) -> Any:
+        vector = tile.dtype
+        vectors = len(tile) // rows.literal_value
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            sums, _, a_value, a_first, table_value, table_first, b_value, b_first = arguments
+            items = cgutils.unpack_tuple(builder, sums)
+            b_pointer = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
+            row_of_b = [
+                emit_load(context, builder, vector, builder.gep(b_pointer, [ir.IntType(64)(j)]))
+                for j in range(vectors)
+            ]
+            a_pointer = emit_pointer(context, builder, a, a_value, a_first)
+            places = emit_pointer(context, builder, table, table_value, table_first)
+            for i in range(rows.literal_value):
+                place = builder.gep(a_pointer, [_row_place(builder, places, i)])
+                factor = emit_factor(context, builder, vector, place)
+                for j in range(vectors):
+                    at = i * vectors + j
+                    items[at] = emit_multiply_add(
+                        context, builder, vector, factor, row_of_b[j], items[at]
+                    )
+            return context.make_tuple(builder, tile, items)
+
+        return generate
+
+    return code
+
+
+_adding_scalars_times, _adding_vectors_times = (
+    _make_update(_emit_scalar),
+    _make_update(_emit_vector),
+)
+
+
 @intrinsic(prefer_literal=True)
 def rank_one_update(
     typing: Any,
@@ -66,34 +119,10 @@ def rank_one_update(
 ) -> Any:
     """Add a column of A times a row of B to a tile, a tuple of ``rows`` rows of vectors.
 
-    ``tile[i, j] += a[a_place + table[entry + 2 · i]] · b[b_place + j · lanes :][:lanes]``. Written
-    out in full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not unrolled and
-    spilled.
+    ``tile[i, j] += a[a_place + table[entry + 2 · i]] · b[b_place + j · lanes :][:lanes]``.
     """
-    vector = tile.dtype
-    vectors = len(tile) // rows.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, a_value, a_first, table_value, table_first, b_value, b_first = arguments
-        items = cgutils.unpack_tuple(builder, sums)
-        b_pointer = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
-        row_of_b = [
-            emit_load(context, builder, vector, builder.gep(b_pointer, [ir.IntType(64)(j)]))
-            for j in range(vectors)
-        ]
-        a_pointer = emit_pointer(context, builder, a, a_value, a_first)
-        places = emit_pointer(context, builder, table, table_value, table_first)
-        for i in range(rows.literal_value):
-            place = builder.gep(a_pointer, [_row_place(builder, places, i)])
-            factor = emit_splat(builder, builder.load(place), vector.lanes)
-            for j in range(vectors):
-                at = i * vectors + j
-                items[at] = emit_multiply_add(
-                    context, builder, vector, factor, row_of_b[j], items[at]
-                )
-        return context.make_tuple(builder, tile, items)
-
-    return tile(tile, rows, a, a_place, table, entry, b, b_place), generate
+    result = tile(tile, rows, a, a_place, table, entry, b, b_place)
+    return result, _adding_scalars_times(tile, rows, a, table, b)
 
 
 @intrinsic(prefer_literal=True)
@@ -112,23 +141,8 @@ def lanewise_update(
 
     ``tile[i] += a[a_place + table[entry + 2 · i] :][:lanes] · b[b_place :][:lanes]``.
     """
-    vector = tile.dtype
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, a_value, a_first, table_value, table_first, b_value, b_first = arguments
-        items = cgutils.unpack_tuple(builder, sums)
-        b_pointer = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
-        factor = emit_load(context, builder, vector, b_pointer)
-        a_pointer = emit_pointer(context, builder, a, a_value, a_first)
-        places = emit_pointer(context, builder, table, table_value, table_first)
-        for i in range(rows.literal_value):
-            place = builder.gep(a_pointer, [_row_place(builder, places, i)])
-            place = builder.bitcast(place, context.get_value_type(vector).as_pointer())
-            value = emit_load(context, builder, vector, place)
-            items[i] = emit_multiply_add(context, builder, vector, value, factor, items[i])
-        return context.make_tuple(builder, tile, items)
-
-    return tile(tile, rows, a, a_place, table, entry, b, b_place), generate
+    result = tile(tile, rows, a, a_place, table, entry, b, b_place)
+    return result, _adding_vectors_times(tile, rows, a, table, b)
 
 
 def _make_tile_access(store: bool, masked: bool) -> Any:
