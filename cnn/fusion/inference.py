@@ -69,5 +69,4 @@ def _outputs(programs: Programs, x: FloatArray) -> FloatArray:
 
 
 def _of_part(programs: Programs, x: FloatArray) -> FloatArray:
-    with programs.running(x.shape) as program:
-        return program.forward(x)
+    return programs.program(x.shape).forward(x)

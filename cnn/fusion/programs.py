@@ -61,20 +61,26 @@ class Programs:
                 "layers; give each thread a copy of the model and a trainer of its own"
             )
         try:
-            yield self._program(shape)
+            yield self.program(shape)
         finally:
             self._busy.release()
 
     def image_bytes(self, shape: Shape) -> int:
         """Return how large the block for one image of a batch is."""
-        with self.running((1, *shape[1:])) as program:
-            return program.size
+        return self.program((1, *shape[1:])).size
 
     def __reduce__(self) -> tuple[Any, tuple[Sequential]]:
         """Let copies and pickles, those of a trainer say, start with no programs."""
         return partial(Programs, training=self._training, last=self._last), (self._model,)
 
-    def _program(self, shape: Shape) -> Program:
+    def program(self, shape: Shape) -> Program:
+        """Return the program for a batch shape, to one that runs nothing else meanwhile.
+
+        Raises
+        ------
+        kernels.ShapeError, TypeError
+            If such a batch does not fit the model.
+        """
         now = structure(self._model)
         if now != self._structure:
             self._programs.clear()

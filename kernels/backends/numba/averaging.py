@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.blocks import copy
 from kernels.backends.numba.calls import integers_at
 from kernels.backends.numba.jit import inlined, serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
@@ -46,7 +47,7 @@ def window_sums(
     spans, weights = _axes(geometry, count_include_pad, divisor_override, backward, source.dtype)
     N, C = geometry.batch, geometry.channels
     sizes = source.shape[2], source.shape[3], out.shape[2], out.shape[3]
-    tasks = N * out.shape[2] if max(source.size, out.size) > SMALL else 1
+    tasks = N * min(sizes[0], sizes[2]) if max(source.size, out.size) > SMALL else 1
     with FlatOutput(out) as target:
         entries = (N, C, *sizes, tasks, spans, weights, flat_input(source), target)
         run([Phase(SUM_ROWS, tasks, tasks)], entries, target)
@@ -92,8 +93,20 @@ def _sum_rows(work, call, task):
     source, target = at_address(work, call[SOURCE]), at_address(work, call[TARGET])
     spans, weights = integers_at(call[SPANS], 0), at_address(work, call[WEIGHTS])
     tasks = call[TASKS]
-    for row in range(task * N * TH // tasks, (task + 1) * N * TH // tasks):
-        _sum_row(source, target, row // TH, row % TH, C, H, W, TH, TW, spans, weights)
+    first = task * N * TH // tasks
+    for row in range(first, (task + 1) * N * TH // tasks):
+        n, i = row // TH, row % TH
+        if row > first and i > 0 and _rows_are_alike(i, H, TH, spans, weights):
+            copy(target, row * TW * C, target, (row - 1) * TW * C, TW * C)
+        else:
+            _sum_row(source, target, n, i, C, H, W, TH, TW, spans, weights)
+
+
+@serial
+def _rows_are_alike(i, H, TH, spans, weights):
+    """Tell whether row i has the same sums as the row before: backwards, in the same windows."""
+    same_begin, same_end = spans[i] == spans[i - 1], spans[TH + i] == spans[TH + i - 1]
+    return same_begin and same_end and weights[H + i] == weights[H + i - 1]
 
 
 @serial

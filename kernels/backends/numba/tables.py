@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
+from kernels.backends.numba.addresses import address_of
 from kernels.backends.numba.jit import keep_to, prange_driver, restore
 from kernels.backends.numba.vector import address
 from kernels.capturing import Capture
@@ -24,16 +24,6 @@ LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
 
 TASK, TIMES, TEAM, PHASE = range(4)
 """What there is for each phase: address, how often, and on how many threads at most."""
-
-
-def address_of(array: NDArray[Any]) -> int:
-    """Return where an array is, 0 if there is nothing in it."""
-    if array.size == 0:
-        return 0
-    try:
-        return ctypes.addressof(ctypes.c_char.from_buffer(array.data))
-    except (TypeError, ValueError, BufferError):  # read-only: takes 1 µs longer
-        return int(array.ctypes.data)
 
 
 class Tables:

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.addresses import address_of
 from kernels.backends.numba.standalone import Standalone
-from kernels.backends.numba.tables import LENGTH, WORK, Tables, address_of, execute
+from kernels.backends.numba.tables import LENGTH, WORK, Tables, execute
 from kernels.capturing import active, also
 
 THREAD_WORK = 250_000
