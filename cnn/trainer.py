@@ -231,10 +231,10 @@ class Trainer:
         size = checks.integer("batch_size", batch_size, 1)
         x, y = self._checked("data", data, 1)
         means = RunningMeans()
-        with self._computing(), self.model.predicting(fuse=self.fuse) as outputs:
-            for start in range(0, len(x), size):
-                labels = y[start : start + size]
-                logits = outputs(x[start : start + size])
+        parts = [slice(start, start + size) for start in range(0, len(x), size)]
+        with self._computing():
+            outputs = self.model.outputs((x[part] for part in parts), fuse=self.fuse)
+            for labels, logits in zip((y[part] for part in parts), outputs, strict=True):
                 loss, _ = kernels.softmax_cross_entropy(logits, labels)
                 means.add(len(labels), loss, _correct(logits, labels))
         return Evaluation(loss=means.loss, accuracy=means.accuracy)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -37,19 +36,16 @@ class Inference:
         self._last = last
         self._idle: list[Programs] = []
 
-    @contextmanager
-    def outputs(self, model: Sequential) -> Iterator[Callable[[FloatArray], FloatArray]]:
-        """Lend a function to one thread that returns the outputs of a batch.
-
-        They last until its next call.
-        """
+    def outputs(self, model: Sequential, batches: Iterable[FloatArray]) -> list[FloatArray]:
+        """Return the outputs of each batch."""
         try:
             programs = self._idle.pop()
         except IndexError:
             programs = Programs(model, training=False, last=self._last)
-        yield lambda x: _outputs(programs, x)
+        found = [_outputs(programs, x) for x in batches]
         if programs.nbytes <= KEPT_BYTES:
             self._idle.append(programs)
+        return found
 
     def __deepcopy__(self, memo: object) -> Inference:
         return Inference(*self._last)
@@ -65,8 +61,8 @@ def _outputs(programs: Programs, x: FloatArray) -> FloatArray:
         return _of_part(programs, x)
     size = -(-N // parts)  # no small one at the end
     starts = range(0, N, size)
-    return np.concatenate([np.copy(_of_part(programs, x[i : i + size])) for i in starts])
+    return np.concatenate([_of_part(programs, x[i : i + size]) for i in starts])
 
 
 def _of_part(programs: Programs, x: FloatArray) -> FloatArray:
-    return programs.program(x.shape).forward(x)
+    return programs.program(x.shape).forward(x).copy()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +122,10 @@ class Sequential(Composite):
             If an argument does not fit.
         """
         size = checks.integer("batch_size", batch_size, 1)
-        with self.predicting(probabilities=True) as outputs:
-            if np.ndim(x) == 0 or len(x) <= size:
-                return np.copy(outputs(x))
-            starts = range(0, len(x), size)
-            return np.concatenate([np.copy(outputs(x[i : i + size])) for i in starts])
+        whole = np.ndim(x) == 0 or len(x) <= size
+        batches = [x] if whole else [x[i : i + size] for i in range(0, len(x), size)]
+        found = self.outputs(batches, probabilities=True)
+        return found[0] if whole else np.concatenate(found)
 
     def predict(self, x: FloatArray, batch_size: int = 256) -> NDArray[np.int64]:
         """Return the most probable class of each image, (N,); see :meth:`predict_proba`."""
@@ -138,32 +136,40 @@ class Sequential(Composite):
         """Return the layers, named by their positions."""
         return {str(position): layer for position, layer in enumerate(self.layers)}
 
-    @contextmanager
-    def predicting(
-        self, *, fuse: bool | None = None, probabilities: bool = False
-    ) -> Iterator[Callable[[FloatArray], FloatArray]]:
-        """Lend a function that returns the outputs of a batch in inference mode.
+    def outputs(
+        self,
+        batches: Iterable[FloatArray],
+        *,
+        fuse: bool | None = None,
+        probabilities: bool = False,
+    ) -> list[FloatArray]:
+        """Return the outputs of each batch in inference mode.
 
-        They last until its next call. Fused, batch-norm and ReLU are computed while the next layer
-        reads, and all arrays are reused: see :mod:`cnn.fusion`.
+        Fused, batch-norm and ReLU are computed while the next layer reads, and all arrays but
+        the outputs are reused: see :mod:`cnn.fusion`.
 
         Parameters
         ----------
+        batches : iterable of (N, ...) array of float32 or float64
+            Each as for :meth:`forward`.
         fuse : bool, optional
             As for :class:`cnn.Trainer`.
         probabilities : bool
             Take softmax of the model's outputs, unless that is its last layer already.
+
+        Raises
+        ------
+        kernels.ShapeError, TypeError
+            If a batch does not fit.
         """
         from cnn.fusion.programs import fuses  # which is made of layers
 
         is_softmax = bool(self.layers) and isinstance(self.layers[-1], Softmax)
         softmax = probabilities and not is_softmax
         if fuses(self, fuse):
-            with self._fused(softmax).outputs(self) as outputs:
-                yield lambda x: outputs(self.as_input(x))
-        else:
-            finish = kernels.softmax if softmax else np.asarray
-            yield lambda x: finish(self.forward(x, training=False))
+            return self._fused(softmax).outputs(self, map(self.as_input, batches))
+        found = (self.forward(x, training=False) for x in batches)
+        return [kernels.softmax(y) if softmax else np.copy(y) for y in found]
 
     def _fused(self, softmax: bool) -> Inference:
         if softmax not in self._inference:

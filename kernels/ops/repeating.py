@@ -104,27 +104,23 @@ class Repeated:
     ----------
     run : callable
         Takes arguments and results, arrays one after the other.
-    results : list of (shape, dtype)
-        What it allocates.
+    results : list of (callable, shape, dtype)
+        What it allocates, and how.
     wrap : callable
         Makes the call's result of these arrays.
-    backend : Backend
-        Whose memory they lie in.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[Array]], None],
-        results: list[tuple[tuple[int, ...], np.dtype[Any]]],
+        results: list[tuple[Callable[..., Array], tuple[int, ...], np.dtype[Any]]],
         wrap: Callable[..., Any],
-        backend: Backend,
     ) -> None:
         self._run, self._results, self._wrap = run, results, wrap
-        self._empty = backend.empty
 
     def __call__(self, arguments: list[Array]) -> Any:
         """Compute."""
-        results = [self._empty(shape, dtype) for shape, dtype in self._results]
+        results = [empty(shape, dtype) for empty, shape, dtype in self._results]
         self._run(arguments + results)
         return self._wrap(*results)
 
@@ -153,12 +149,22 @@ def _repeated(
     if captured is None or len(captured.steps) != 1:
         return None
     results, wrap = _taken_apart(returned[0])
-    alike = [backend.empty(array.shape, array.dtype).strides == array.strides for array in results]
+    allocators = [_allocator(array, backend) for array in results]
     on_others = getattr(captured.steps[0], "on_others", None)
-    run = None if on_others is None or not all(alike) else on_others(stand_ins, results)
+    run = None if on_others is None or None in allocators else on_others(stand_ins, results)
     if run is None:
         return None
-    return Repeated(run, [(array.shape, array.dtype) for array in results], wrap, backend)
+    shapes = ((array.shape, array.dtype) for array in results)
+    empties = (empty for empty in allocators if empty is not None)
+    return Repeated(run, [(e, *s) for e, s in zip(empties, shapes, strict=True)], wrap)
+
+
+def _allocator(array: Array, backend: Backend) -> Callable[..., Array] | None:
+    """Return a function of shape and dtype that allocates arrays of the same layout."""
+    for empty in (backend.empty, np.empty):
+        if empty(array.shape, array.dtype).strides == array.strides:
+            return empty
+    return None
 
 
 def _taken_apart(result: Any) -> tuple[list[Array], Callable[..., Any]]:

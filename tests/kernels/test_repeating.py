@@ -23,6 +23,9 @@ CALLS = {
     "conv2d_backward_input": lambda x, w: kernels.conv2d_backward_input(
         kernels.conv2d(x, w, padding=1), w, x.shape, padding=1
     ),
+    "conv2d_backward_weight": lambda x, w: kernels.conv2d_backward_weight(
+        kernels.conv2d(x, w, padding=1), x, w.shape, padding=1
+    ),
     "max_pool2d": lambda x, w: kernels.max_pool2d(x, 2),
     "max_pool2d_backward": lambda x, w: kernels.max_pool2d_backward(
         *(x[:, :, ::2, ::2].copy(), kernels.max_pool2d(x, 2).indices, x.shape)

@@ -12,7 +12,7 @@ SCRATCH_BYTES = 256 * 1024
 MOST_PIXELS = 4096
 """Target pixels of a direct task: the table of their places has 16 bytes for each."""
 
-LEAST_TILES = 8
+LEAST_TILES = 16
 """Tiles of a Winograd task below which its products would be too short."""
 
 DIRECT_SHARES = 4
