@@ -32,10 +32,11 @@ from kernels.backends.numba.winograd import accumulate_winograd, transform_sourc
 def accumulate_part(work, call, part):
     """Sum the weight gradient over a part of the tasks, for a part of the source channels.
 
-    Where the sums of all source channels would not stay in the cache, the channels are parted too.
+    Where the sums of all source channels would not stay in the cache, the channels are parted too;
+    a thread has those that it will unpack, as far as there are as many.
     """
     s = shape_at(call[SHAPES], 0)
-    share, c_from = part // s.parts, part % s.parts * s.part_channels
+    share, c_from = part % call[PARTS], part // call[PARTS] * s.part_channels
     tasks = -(-s.images // s.chunk) * s.bands
     first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
     sums = pointer(at_address(work, call[PARTIALS]), share * call[PARTIALS_SIZE])
