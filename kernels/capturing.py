@@ -34,9 +34,12 @@ class Capture:
         Where a backend keeps the memory that the steps work in, one after the other.
     whole : bool
         Whether nothing is missing.
+    steady : bool
+        Whether weights seldom change between replays.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, steady: bool = False) -> None:
+        self.steady = steady
         self.steps: list[Callable[[], object]] = []
         self.memory: list[Any] = []
         self.whole = True
@@ -47,7 +50,9 @@ class Capture:
             step()
 
 
-def capture(function: Callable[[], object], *, backend: str | None = None) -> Capture | None:
+def capture(
+    function: Callable[[], object], *, backend: str | None = None, steady: bool = False
+) -> Capture | None:
     """Call a function, and capture the kernels that it calls.
 
     Parameters
@@ -57,6 +62,9 @@ def capture(function: Callable[[], object], *, backend: str | None = None) -> Ca
         a replay looks nothing up. What it does besides, it does through :func:`also`.
     backend : str, optional
         The one it calls, if not the current backend.
+    steady : bool
+        Say that the weights will seldom change: a backend may keep what it makes of them. It has
+        to notice when they do change.
 
     Returns
     -------
@@ -71,7 +79,7 @@ def capture(function: Callable[[], object], *, backend: str | None = None) -> Ca
     if not offered(backend):
         function()
         return None
-    made = Capture()
+    made = Capture(steady=steady)
     with _using(made):
         function()
     return made if made.whole else None

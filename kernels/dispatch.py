@@ -51,8 +51,8 @@ def get_backend() -> str:
     chosen = _in_context.get() or _process_default
     if chosen:
         return chosen
-    name = os.environ.get(ENVIRONMENT_VARIABLE) or DEFAULT_BACKEND
-    return _known(name, f"environment variable {ENVIRONMENT_VARIABLE}")
+    name = os.environ.get(ENVIRONMENT_VARIABLE)
+    return _known(name, f"environment variable {ENVIRONMENT_VARIABLE}") if name else DEFAULT_BACKEND
 
 
 def set_backend(name: str) -> None:

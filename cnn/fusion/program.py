@@ -54,7 +54,7 @@ class Program:
         self.stages, self._norms = walk.stages, walk.norms
         self._grad = Buffer(self._output.shape, model.dtype)
         self._reversed = self._linked() if training else []
-        self._forward = Repeated(self.stages, _forward)
+        self._forward = Repeated(self.stages, _forward, steady=not training)
         self._backward = Repeated(self._reversed, _backward)
         self.buffers = self._scheduled()
         self.size = place(self.buffers)
@@ -132,10 +132,14 @@ class Repeated:
         In order.
     call : callable
         What to do with each.
+    steady : bool
+        Whether it is done with the same weights most of the time.
     """
 
-    def __init__(self, stages: list[Stage], call: Callable[[Stage], None]) -> None:
-        self._stages, self._call = stages, call
+    def __init__(
+        self, stages: list[Stage], call: Callable[[Stage], None], *, steady: bool = False
+    ) -> None:
+        self._stages, self._call, self._steady = stages, call, steady
         self._captured: Capture | None = None
         self._held: list[object] = []
         self._can_be_captured = all(stage.repeats for stage in stages)
@@ -145,7 +149,7 @@ class Repeated:
         if self._captured is not None and all(map(is_, self._holds(), self._held)):
             self._captured.replay()
         elif self._can_be_captured:
-            self._captured = capture(self._call_all)
+            self._captured = capture(self._call_all, steady=self._steady)
             self._can_be_captured = self._captured is not None
             self._held = self._holds()
         else:

@@ -51,9 +51,10 @@ class Norm:
     def take_running(self) -> None:
         """Normalise by the running statistics, looked up anew unless all are as last time."""
         layer = self.layer
-        mean, var = layer.running_mean, layer.running_var
-        numbers = (mean, var, layer.weight.data, layer.bias.data)
-        state = (layer.eps, *(array.tobytes() for array in numbers))
+        mean, var, weight, bias = (
+            layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data,
+        )  # fmt: skip
+        state = layer.eps, mean.tobytes(), var.tobytes(), weight.tobytes(), bias.tobytes()
         if state == self._state:
             return
         check_parameters(self.layer)

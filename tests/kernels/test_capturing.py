@@ -35,6 +35,26 @@ def test_a_replay_works_on_what_the_arrays_hold_now():
     np.testing.assert_array_equal(z, wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(40, 3, 3, 3), (5, 3, 1, 2), (4, 1, 3, 3)])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_steady_weights_may_change_all_the_same(dtype, shape, groups):
+    O, C, KH, KW = shape
+    x, w = random(0, dtype, (1, C * groups, 8, 8), (O * groups, C, KH, KW))
+    w[0], y = 0, np.empty((1, O * groups, 9 - KH, 9 - KW), dtype)
+    captured = capture(
+        lambda: kernels.conv2d(x, w, groups=groups, out=y, backend="numba"),
+        backend="numba",
+        steady=True,
+    )
+    for place, value in (((0, 0, 0, 0), -0.0), ((-1, -1, -1, -1), 3), ((0, 0, 0, 0), 2), (..., 1)):
+        w[place] = value
+        for _ in range(2):
+            captured.replay()
+            wanted = kernels.conv2d(x, w, groups=groups, backend="numba")
+            np.testing.assert_array_equal(y, wanted)
+
+
 def test_calls_that_follow_one_another_are_one_step():
     x, y, z = random(0, "float32", (2, 4), (2, 4), (2, 4))
 

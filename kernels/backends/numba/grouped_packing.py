@@ -26,6 +26,8 @@ from kernels.backends.numba.calls import (
     integers_at,
     shape_at,
 )
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.keeping import is_packed
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import add, at_address, lanes, load, store
 
@@ -33,17 +35,27 @@ from kernels.backends.numba.vector import add, at_address, lanes, load, store
 def pack_groups(work, call, index):
     """Pack the weights and biases of a vector of groups."""
     s, width = shape_at(call[SHAPES], 0), lanes(work)
-    weight, packed = at_address(work, call[FILTERS]), at_address(work, call[PACKED])
-    bias, start = at_address(work, call[BIAS]), at_address(work, call[START])
-    taps, first = integers_at(call[TAPS], 0), index * width
-    place, begin = first * s.out_group * s.terms, first * s.out_group
-    clear(packed, place, width * s.out_group * s.terms)
+    first, size = index * width, call[FILTERS_SIZE] // s.groups
+    groups = min(width, s.groups - first)
+    if not is_packed(work, call, index, first * size, groups * size):
+        _pack_weights(at_address(work, call[FILTERS]), first, groups, work, call, s)
+    start, begin = at_address(work, call[START]), first * s.out_group
     clear(start, begin, width * s.out_group)
-    for i in range(min(width, s.groups - first)):
+    if call[BIASES] > 0:
+        bias = at_address(work, call[BIAS])
+        for i in range(groups):
+            for o in range(s.out_group):
+                start[begin + o * width + i] = bias[(first + i) * s.out_group + o]
+
+
+@serial
+def _pack_weights(weight, first, groups, work, call, s):
+    packed, width, taps = at_address(work, call[PACKED]), lanes(work), integers_at(call[TAPS], 0)
+    place = first * s.out_group * s.terms
+    clear(packed, place, width * s.out_group * s.terms)
+    for i in range(groups):
         source = (first + i) * (call[FILTERS_SIZE] // s.groups)
         for o in range(s.out_group):
-            if call[BIASES] > 0:
-                start[begin + o * width + i] = bias[(first + i) * s.out_group + o]
             for t in range(call[TAP_COUNT]):
                 to = place + (o * s.terms + t * s.in_group) * width + i
                 at = source + o * call[STEP_TARGET] + taps[t]

@@ -29,6 +29,7 @@ from kernels.backends.numba.calls import (
     shape_at,
 )
 from kernels.backends.numba.jit import serial
+from kernels.backends.numba.keeping import is_packed
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     add,
@@ -59,15 +60,31 @@ def pack_panel(work, call, index):
     """
     s = shape_at(call[SHAPES], 0)
     group, panel = index // s.panels, index % s.panels
-    weight, plain = at_address(work, call[FILTERS]), at_address(work, call[PACKED])
-    taps, count = integers_at(call[TAPS], 0), call[TAP_COUNT]
-    step_source, step_target = call[STEP_SOURCE], call[STEP_TARGET]
     v = panel * s.panel
     valid = min(s.panel, s.out_group - v)
-    source = group * call[FILTERS_SIZE] // s.groups + v * step_target
+    source = group * call[FILTERS_SIZE] // s.groups + v * call[STEP_TARGET]
+    own = valid // s.neighbours
+    if not is_packed(work, call, index, source, own * call[STEP_TARGET]):
+        plain = at_address(work, call[PACKED])
+        _pack_directly(at_address(work, call[FILTERS]), source, own, plain, call, index, s)
+        if s.winograd > 0:
+            _transform_panel(plain, at_address(work, call[POINTS]), index, s)
+    first = group * s.out_group + v
+    start = at_address(work, call[START])
+    clear(start, first, valid)
+    if call[BIASES] > 0:
+        bias = at_address(work, call[BIAS])
+        for c in range(first, first + valid):
+            start[c] = bias[c]
+
+
+@serial
+def _pack_directly(weight, source, own, plain, call, index, s):
+    """Pack a panel of ``own`` channels for the direct algorithm."""
+    taps, count = integers_at(call[TAPS], 0), call[TAP_COUNT]
+    step_source, step_target = call[STEP_SOURCE], call[STEP_TARGET]
     place = index * s.terms * s.panel
     clear(plain, place, s.terms * s.panel)
-    own = valid // s.neighbours
     for pixel in range(s.neighbours):
         for block in range(0, s.in_group, PACK_CHANNELS):
             channels = min(block + PACK_CHANNELS, s.in_group)
@@ -79,15 +96,6 @@ def pack_panel(work, call, index):
                         at = source + i * step_target + tap
                         for c in range(block, channels):
                             plain[to + c * s.panel + i] = weight[at + c * step_source]
-    if s.winograd > 0:
-        _transform_panel(plain, at_address(work, call[POINTS]), index, s)
-    first = group * s.out_group + v
-    start = at_address(work, call[START])
-    clear(start, first, valid)
-    if call[BIASES] > 0:
-        bias = at_address(work, call[BIAS])
-        for c in range(first, first + valid):
-            start[c] = bias[c]
 
 
 PACK = Task(pack_panel)

@@ -13,10 +13,12 @@ from kernels.backends.numba.accumulating import ACCUMULATE
 from kernels.backends.numba.calls import (
     BIAS,
     BIASES,
+    BITS,
     ENTRIES,
     FILTERS,
     FILTERS_SIZE,
     GRAD_FILTERS,
+    IS_PACKED,
     LOAD,
     MERGED,
     MOMENTS,
@@ -38,7 +40,8 @@ from kernels.backends.numba.finishing import MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
 from kernels.backends.numba.grouped_packing import PACK_GROUPS, UNPACK_GROUPS
-from kernels.backends.numba.memory import flat_parameter
+from kernels.backends.numba.keeping import keeps, kept_entries
+from kernels.backends.numba.memory import empty, flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded, counted
 from kernels.backends.numba.packing import PACK, UNPACK
 from kernels.backends.numba.plan import Plan, lanes_of
@@ -113,9 +116,14 @@ def run_gather(
     if finished.moments is not None:
         phases.append(Phase(MERGE_MOMENTS, 1, 1))
     weights_size = plain + points + start
-    with Borrowed(weights_size + plan.work * _most(team), source.dtype) as memory:
+    kept = keeps(weights_size * source.itemsize)
+    borrows = 0 if kept else weights_size
+    with Borrowed(borrows + plan.work * _most(team), source.dtype) as borrowed:
+        memory = empty((weights_size,), source.dtype) if kept else borrowed
         packed, transformed = memory[:plain], memory[plain : plain + points]
         table: list[Any] = [0] * ENTRIES
+        if kept:
+            table[BITS : IS_PACKED + 1] = kept_entries(weights.flat, plan.packing_tasks)
         table[:LOAD] = loaded.entries(source)
         table[SHAPES : SEGMENTS + 1] = plan.entries
         table[SLOTS : SLOTTED + 1] = finished.slots, plan.slots
@@ -125,7 +133,7 @@ def run_gather(
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
-        run(phases, table, memory[weights_size:], plan.work)
+        run(phases, table, borrowed[borrows:], plan.work)
 
 
 def run_accumulate(
