@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import operator
@@ -179,9 +180,15 @@ def within(name: str, array: IntArray, limit: int, why: str) -> None:
     """Check that all entries are from 0 to ``limit - 1``."""
     if array.size == 0:
         return
-    unsigned = array.view(array.dtype.str.replace("i", "u"))  # where negative numbers are large
+    unsigned = array.view(_unsigned(array.dtype))  # where negative numbers are large
     if np.maximum.reduce(unsigned, axis=None) < limit:
         return
     low, high = int(array.min()), int(array.max())
     wrong = low if low < 0 else high
     raise ShapeError(f"{name} must be from 0 to {limit - 1} to fit {why}, got {wrong}")
+
+
+@functools.cache
+def _unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the integers of the same size and byte order that are not negative."""
+    return np.dtype(dtype.str.replace("i", "u"))

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar, cast
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels import dispatch
-from kernels.backends.contract import Backend
 from kernels.capturing import active, capture
 from kernels.layout import is_dense
 
@@ -64,7 +63,7 @@ def repeatable_after(
 def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        backend = dispatch.resolve(cast(Any, named.get("backend")))
+        backend = dispatch.resolve(named.get("backend"))  # type: ignore[arg-type]  # refused if so
         if not getattr(backend, "CAPTURES", False) or active() is not None:
             return function(*arguments, **named)
         given = (*arguments, *named.values())
@@ -77,11 +76,12 @@ def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> 
         if isinstance(known, Repeated):
             if check is not None:
                 check(*arguments, **named)
-            return cast(R, known(arrays))
+            result: R = known.wrap(*known.run(arrays))
+            return result
         if known is not None:
             _known.calls[key] = known + 1
             if known + 1 >= TIMES:
-                _known.calls[key] = _repeated(function, arguments, named, backend)
+                _known.calls[key] = _repeated(function, arguments, named)
             if len(_known.calls) > MOST:
                 del _known.calls[next(iter(_known.calls))]
         return function(*arguments, **named)
@@ -98,35 +98,24 @@ def _alike(value: Any) -> Any:
 
 
 class Repeated:
-    """A call that is known: what is allocated for it, and how it is run.
+    """A call that is known.
 
     Parameters
     ----------
     run : callable
-        Takes arguments and results, arrays one after the other.
-    results : list of (callable, shape, dtype)
-        What it allocates, and how.
+        Computes with arguments, and returns results, arrays in a list.
     wrap : callable
         Makes the call's result of these arrays.
     """
 
-    def __init__(
-        self,
-        run: Callable[[Sequence[Array]], None],
-        results: list[tuple[Callable[..., Array], tuple[int, ...], np.dtype[Any]]],
-        wrap: Callable[..., Any],
-    ) -> None:
-        self._run, self._results, self._wrap = run, results, wrap
+    __slots__ = ("run", "wrap")
 
-    def __call__(self, arguments: list[Array]) -> Any:
-        """Compute."""
-        results = [empty(shape, dtype) for empty, shape, dtype in self._results]
-        self._run(arguments + results)
-        return self._wrap(*results)
+    def __init__(self, run: Callable[[list[Array]], list[Array]], wrap: Callable[..., Any]) -> None:
+        self.run, self.wrap = run, wrap
 
 
 def _repeated(
-    function: Callable[..., Any], arguments: Any, named: dict[str, Any], backend: Backend
+    function: Callable[..., Any], arguments: Any, named: dict[str, Any]
 ) -> Repeated | None:
     """Capture a call on stand-ins; return None if it has to be made as ever."""
     arrays = [v for v in (*arguments, *named.values()) if type(v) is np.ndarray]
@@ -149,22 +138,9 @@ def _repeated(
     if captured is None or len(captured.steps) != 1:
         return None
     results, wrap = _taken_apart(returned[0])
-    allocators = [_allocator(array, backend) for array in results]
     on_others = getattr(captured.steps[0], "on_others", None)
-    run = None if on_others is None or None in allocators else on_others(stand_ins, results)
-    if run is None:
-        return None
-    shapes = ((array.shape, array.dtype) for array in results)
-    empties = (empty for empty in allocators if empty is not None)
-    return Repeated(run, [(e, *s) for e, s in zip(empties, shapes, strict=True)], wrap)
-
-
-def _allocator(array: Array, backend: Backend) -> Callable[..., Array] | None:
-    """Return a function of shape and dtype that allocates arrays of the same layout."""
-    for empty in (backend.empty, np.empty):
-        if empty(array.shape, array.dtype).strides == array.strides:
-            return empty
-    return None
+    run = None if on_others is None else on_others(stand_ins, results)
+    return None if run is None else Repeated(run, wrap)
 
 
 def _taken_apart(result: Any) -> tuple[list[Array], Callable[..., Any]]:

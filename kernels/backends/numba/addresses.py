@@ -1,11 +1,15 @@
-"""Where arrays are in memory: each small call asks several times, so in the quickest way."""
+"""Where arrays are in memory, and new ones: each small call asks for some, in the quickest way."""
 
 from __future__ import annotations
 
 import ctypes
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and the widest vector. NumPy's own 16 halve the bandwidth from L1."""
 
 _address_of, _char_in = ctypes.addressof, ctypes.c_char.from_buffer
 
@@ -13,6 +17,16 @@ _address_of, _char_in = ctypes.addressof, ctypes.c_char.from_buffer
 def address_in(array: NDArray[Any]) -> int:
     """Return where a writeable array without gaps begins: 0.3 µs, ``array.ctypes.data`` 1.0."""
     return _address_of(_char_in(array))  # type: ignore[arg-type]  # any buffer will do
+
+
+def aligned(
+    shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int, strides: tuple[int, ...]
+) -> tuple[NDArray[Any], int]:
+    """Return an uninitialised aligned array of so many bytes, and where it is."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    at = address_in(raw)
+    start = -at % ALIGNMENT
+    return np.ndarray(shape, dtype, raw, start, strides), at + start
 
 
 def address_of(array: NDArray[Any]) -> int:

@@ -56,7 +56,7 @@ PACKING_WORK = 16
 """Multiply-adds in the time that it takes to pack or unpack a weight."""
 
 
-ELEMENT_WORK = 16
+ELEMENT_WORK = 24
 """Multiply-adds in the time that it takes to copy or store an element of an image.
 
 1 image of 28×28 to 16 channels takes one thread 5 µs, and its gradient 16, with 0.1 million.

@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
-from kernels.backends.numba.addresses import address_of
+from kernels.backends.numba.addresses import address_of, aligned
 from kernels.backends.numba.jit import keep_to, prange_driver, restore
 from kernels.backends.numba.vector import address
 from kernels.capturing import Capture
@@ -56,14 +56,15 @@ class Tables:
 
     def on_others(
         self, given: Sequence[NDArray[Any]], written: Sequence[NDArray[Any]]
-    ) -> Callable[[Sequence[NDArray[Any]]], None] | None:
-        """Return a function that runs them on other arrays of the same layouts.
+    ) -> Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] | None:
+        """Return a function that runs them on other arrays, and returns what it wrote.
 
-        None if one that is to be written is not. Arrays have no gaps.
+        They have the layouts of those given, and what is returned those of the written ones, all
+        of them without gaps. None if one of these is not written after all.
         """
         arrays = [*given, *written]
-        orders = [None if a.flags.c_contiguous else memory_order(a) for a in arrays]
-        starts = _starts(arrays, orders)
+        orders = [None if a.flags.c_contiguous else memory_order(a) for a in given]
+        starts = [*_starts(given, orders), *(int(array.ctypes.data) for array in written)]
         changes = [
             (place, number, at - start)
             for place, at in ((place, int(self.numbers[place])) for place in self.arrays)
@@ -72,13 +73,19 @@ class Tables:
         ]
         if not {number for _, number, _ in changes}.issuperset(range(len(given), len(arrays))):
             return None
+        layouts = [(array.shape, array.dtype, array.nbytes, array.strides) for array in written]
 
-        def run(others: Sequence[NDArray[Any]]) -> None:
-            places = _starts(others, orders)
+        def run(others: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+            places, results = _starts(others, orders), []
+            for layout in layouts:
+                result, place = aligned(*layout)
+                results.append(result)
+                places.append(place)
             numbers = self.numbers.copy()
             for place, number, offset in changes:
                 numbers[place] = places[number] + offset
             execute(numbers)
+            return results
 
         return run
 

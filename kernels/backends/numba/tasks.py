@@ -22,7 +22,7 @@ from kernels.backends.numba.standalone import Standalone
 from kernels.backends.numba.tables import LENGTH, WORK, Tables, execute
 from kernels.capturing import active, also
 
-THREAD_WORK = 250_000
+THREAD_WORK = 400_000
 """Multiply-adds, 2 to 4 µs of one core, that are worth a thread: to wake one takes 1 µs or more."""
 
 
