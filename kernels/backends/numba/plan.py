@@ -26,11 +26,7 @@ from kernels.backends.numba.grouped_kernel import TILE_ROWS
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
 from kernels.backends.numba.plan_grouped import group_vectors, with_results
-from kernels.backends.numba.plan_neighbours import (
-    WINOGRAD_FEW,
-    Neighbours,
-    best_neighbours,
-)
+from kernels.backends.numba.plan_neighbours import Neighbours, best_neighbours
 from kernels.backends.numba.plan_pixels import backward_gathers
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import pairs, steps, tables
@@ -177,7 +173,7 @@ def _with_neighbours(what: Gathering, cycles: Cycles | None) -> tuple[Gathering,
         return what, cycles
     if cycles is not None:
         direct, winograd = cycles
-        cycles = direct / gain / WINOGRAD_FEW, winograd
+        cycles = direct / gain, winograd
         if is_winograd(cycles):
             return what, cycles
     channels = neighbours.count * what.target_channels

@@ -25,11 +25,6 @@ from kernels.backends.numba.plan_tables import Table
 LEAST_GAIN = 1.25
 """How many times fewer multiply-adds there have to be: the packed weights become more."""
 
-WINOGRAD_FEW = 1.25
-"""How many times too few cycles the model has for Winograd's algorithm with few target channels:
-16 to 3 channels of 32 × 32, 32 images, took 0.48 ms by it and 0.40 with shared vectors, when the
-model had 2.1 and 2.4 million cycles."""
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Neighbours:
