@@ -32,7 +32,6 @@ VARIABLE = "CNN_KERNELS_COMPILE_AHEAD"
 TASKS = (
     "updating.STEP_BLOCK",
     "packing.UNPACK",
-    "accumulating.ACCUMULATE",
     "pooled_joining.BAND_SUMS",
     "normalization_tasks.COMBINE",
     "normalization_tasks.MERGED_SUMS",
@@ -40,6 +39,7 @@ TASKS = (
     "normalization_tasks.GRADIENT_TABLE",
     "activation.GATE",
     "dense.BACKWARD",
+    "accumulating.ACCUMULATE",
     "loss.CROSS_ENTROPY",
     "joining.READ",
     "normalization_tasks.NORMALIZE",
@@ -52,7 +52,10 @@ TASKS = (
     "normalization_tasks.MASKED_SUMS",
     "gathering.GATHER",
 )
-"""What a training step needs, by module and name: what it needs last comes first."""
+"""What a training step needs, by module and name: what it needs last comes first.
+
+But ACCUMULATE waits until the first process has compiled the micro-kernel, which both need.
+"""
 
 
 @functools.cache
