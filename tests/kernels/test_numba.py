@@ -11,7 +11,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from numba.types import CPointer, boolean, float32, int64, none, uint8
+from numba.types import CPointer, StarArgTuple, boolean, float32, int64, none, uint8
 
 import kernels
 from kernels.backends.numba import axes, cache, maxima, micro_kernel, plan, plan_weights
@@ -206,8 +206,13 @@ def test_inner_loops_neither_count_references_nor_spill():
         *((int64,) * 7),
         *(whole, int64, flag, flag),
     )
-    maxima._maxima_of_pairs.compile(signature)
-    for code in maxima._maxima_of_pairs.inspect_asm().values():
+
+    @numba.njit
+    def run(*arguments):
+        maxima._maxima_of_pairs(*arguments)
+
+    run.compile((StarArgTuple(signature),))
+    for code in run.inspect_asm().values():
         assert "NRT_" not in code
         if REGISTER_BYTES == 64:
             comparisons = [line for line in code.splitlines() if "\tvcmp" in line]

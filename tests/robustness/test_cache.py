@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import ahead, cache, jit
+from kernels.backends.numba import ahead, cache, jit, tasks
 from tests.robustness.processes import ROOT, run, run_all, start
 
 X = np.linspace(-1, 1, 1000)
@@ -257,6 +257,10 @@ def test_a_second_process_compiles_ahead_as_long_as_the_first_one_runs(tmp_path)
     found = compiled_files(tmp_path)
     time.sleep(5)
     assert compiled_files(tmp_path) == found
+
+
+def test_all_that_is_to_be_compiled_ahead_is_there():
+    assert all(isinstance(task, tasks.Task) for task in ahead.tasks())
 
 
 @pytest.mark.slow

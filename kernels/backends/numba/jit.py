@@ -16,6 +16,7 @@ from numba import types
 
 from kernels.backends.numba import threads
 from kernels.backends.numba.cache import CheckedCache
+from kernels.backends.numba.parts import PartCompiler
 from kernels.capturing import refuse
 
 FLAGS: dict[str, Any] = {
@@ -38,8 +39,14 @@ PRANGE_ONLY = {
     "stencil": False,
 }
 
-serial = numba.njit(**FLAGS, no_cpython_wrapper=True, no_cfunc_wrapper=True)
-inlined = numba.njit(**FLAGS, forceinline=True)
+_PART: dict[str, Any] = {
+    "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+    "pipeline_class": PartCompiler,
+}
+
+serial = numba.njit(**FLAGS, **_PART)
+inlined = numba.njit(**FLAGS, **_PART, forceinline=True)
 
 _get_num_threads = types.ExternalFunction("get_num_threads", types.intc())
 _set_num_threads = types.ExternalFunction("set_num_threads", types.void(types.intc))

@@ -79,10 +79,13 @@ def _windows_side_by_side(grad, places, out, n, C, H, W, OH, OW):
                 place = load_integers(places, source + c, g)
                 found = equal(place, splat(g, np.int32(-1)))
                 for h in range(i * KH, h_end):
-                    for w in range(j * KW, w_end):
-                        here = equal(place, splat(g, np.int32(h * W + w)))
+                    pixel = h * W + j * KW
+                    to = (n * H * W + pixel) * C + c
+                    for _ in range(w_end - j * KW):
+                        here = equal(place, splat(g, np.int32(pixel)))
                         found = either(found, here)
-                        store(out, ((n * H + h) * W + w) * C + c, select(here, g, zeros(out)))
+                        store(out, to, select(here, g, zeros(out)))
+                        pixel, to = pixel + 1, to + C
                 if not everywhere(found):
                     return False
     return True

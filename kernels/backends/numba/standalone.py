@@ -23,6 +23,7 @@ from numba.extending import lower_builtin
 from kernels.backends.numba import ahead
 from kernels.backends.numba.cache import CheckedCache
 from kernels.backends.numba.jit import FLAGS
+from kernels.backends.numba.parts import LeanCompiler
 
 
 class Standalone:
@@ -76,7 +77,9 @@ class Standalone:
             self._needs(dtype)
         element = numba.from_dtype(dtype)
         signature = self._signature(element)
-        compiled: Any = CFunc(self._function, (signature.args, types.void), {}, dict(FLAGS))
+        compiled: Any = CFunc(
+            self._function, (signature.args, types.void), {}, dict(FLAGS), LeanCompiler
+        )
         compiled._cache = CheckedCache(f"{self._name}-{dtype}")
         compiled.compile()
         llvmlite.binding.add_symbol(self._symbol(element), compiled.address)

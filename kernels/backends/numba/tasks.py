@@ -44,7 +44,9 @@ class Task:
         needs: Callable[[np.dtype[Any]], int] | None = None,
     ) -> None:
         self.function = function
-        self.address = Standalone(function, pointers=1, integers=1, needs=needs).prepare
+        self.address: Callable[[np.dtype[Any]], int] = Standalone(
+            function, pointers=1, integers=1, needs=needs
+        ).prepare
 
 
 class Phase(NamedTuple):
