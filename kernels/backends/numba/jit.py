@@ -16,7 +16,7 @@ from numba import types
 
 from kernels.backends.numba import threads
 from kernels.backends.numba.cache import CheckedCache
-from kernels.backends.numba.parts import PartCompiler
+from kernels.backends.numba.parts import FOR_PARTS
 from kernels.capturing import refuse
 
 FLAGS: dict[str, Any] = {
@@ -42,7 +42,7 @@ PRANGE_ONLY = {
 _PART: dict[str, Any] = {
     "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
-    "pipeline_class": PartCompiler,
+    **FOR_PARTS,
 }
 
 serial = numba.njit(**FLAGS, **_PART)

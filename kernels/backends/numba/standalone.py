@@ -23,7 +23,7 @@ from numba.extending import lower_builtin
 from kernels.backends.numba import ahead
 from kernels.backends.numba.cache import CheckedCache
 from kernels.backends.numba.jit import FLAGS
-from kernels.backends.numba.parts import LeanCompiler
+from kernels.backends.numba.parts import FOR_TASKS
 
 
 class Standalone:
@@ -78,7 +78,7 @@ class Standalone:
         element = numba.from_dtype(dtype)
         signature = self._signature(element)
         compiled: Any = CFunc(
-            self._function, (signature.args, types.void), {}, dict(FLAGS), LeanCompiler
+            self._function, (signature.args, types.void), {}, dict(FLAGS), FOR_TASKS
         )
         compiled._cache = CheckedCache(f"{self._name}-{dtype}")
         compiled.compile()
