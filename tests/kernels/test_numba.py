@@ -14,7 +14,7 @@ import pytest
 from numba.types import CPointer, StarArgTuple, boolean, float32, int64, none, uint8
 
 import kernels
-from kernels.backends.numba import axes, cache, maxima, micro_kernel, plan, plan_weights
+from kernels.backends.numba import axes, cache, jit, maxima, micro_kernel, plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import START, SUMS, ZEROS
 from kernels.backends.numba.vector import pointer
@@ -196,6 +196,27 @@ def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
     finally:
         monkeypatch.undo()
         cache.cache_folder.cache_clear()
+
+
+@pytest.mark.compiled
+def test_what_others_are_built_of_is_not_compiled_by_itself():
+    @jit.serial
+    def twice(number):
+        return 2 * number
+
+    @jit.serial
+    def four_times(number):
+        return twice(twice(number))
+
+    @numba.njit
+    def run(number):
+        return four_times(number) + twice(number)
+
+    assert run(7) == 42
+    for function in (twice, four_times):
+        (code,) = function.overloads.values()
+        engine = code.target_context.codegen()._engine
+        assert not engine.is_symbol_defined(code.fndesc.llvm_func_name)
 
 
 @pytest.mark.compiled
