@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import depthwise, depthwise_kernel
+from kernels.backends.numba import depthwise_kernel, depthwise_plan
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, ConvGeometry
 from tests.kernels.comparing import compare_passes, random
@@ -94,4 +94,4 @@ def test_same_bits_with_one_thread_and_with_all():
 )
 def test_which_convolutions_take_this_path(channels, out_channels, groups, fits):
     axis = Axis(5, 3, 1, 1, 1, 1, 5)
-    assert depthwise.fits(ConvGeometry(1, channels, out_channels, groups, axis, axis)) is fits
+    assert depthwise_plan.fits(ConvGeometry(1, channels, out_channels, groups, axis, axis)) is fits

@@ -1,125 +1,146 @@
-"""The weight gradient of depthwise convolutions: sums over pixels, in registers.
+"""The weight gradient of depthwise convolutions: sums over the pixels of rows, in registers.
 
-A block of source rows of one vector of channels is copied, with zeros around it, into a scratch
-buffer in the L1 or L2 cache. There it is contiguous: without the copy, channel counts that are
-powers of two put all pixels into the same few sets of L1 (8 images of 512×14×14 on 2 threads of
-Zen 4: 0.29 ms, with it 0.17), and border pixels need code of their own.
+A row of gradients meets one source row for each row of the window. Along both, a few taps of a few
+vectors of channels are summed at a time, and added to sums in memory at its end; nothing is copied.
 """
 
 from __future__ import annotations
 
-import numba
-import numpy as np
+from collections.abc import Callable
+from typing import Any
 
-from kernels.backends.numba.depthwise_plan import (
-    BAND_ROWS,
-    BANDS,
-    BLOCK_ROWS,
-    CHANNELS,
-    COLUMN,
-    LOW_COLUMN,
-    LOW_ROW,
-    ROW,
-    SCRATCH_COLUMNS,
-    SOURCE_COLUMN_STEP,
-    SOURCE_COLUMNS,
-    SOURCE_ROW_STEP,
-    SOURCE_ROWS,
-    TAP_BLOCK,
-    TARGET_COLUMNS,
-    TARGET_ROWS,
-    TASKS,
+from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.calls import (
+    LOAD,
+    PARTIALS,
+    PARTIALS_SIZE,
+    PARTS,
+    SEGMENTS,
+    SHAPES,
+    SLOTS,
+    SLOTTED,
+    X,
+    doubles_at,
+    shape_at,
+    tap_at,
 )
-from kernels.backends.numba.jit import parallel, serial
+from kernels.backends.numba.finishing import sum_pixels
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     add,
+    at_address,
     lanes,
     load,
     load_first,
     multiply_add,
-    prefetch,
+    pointer,
     repeat,
     replaced,
     store,
-    store_first,
     zeros,
 )
 
-PREFETCH_PIXELS = 32
-"""How far ahead grad_y is fetched, of which each load is followed by TAP_BLOCK multiply-adds."""
+TAPS, VECTORS = 3, 4
+"""Whose sums are in registers at once: of the window rows that are most common, and few of others,
+the taps are done one by one."""
 
 
-@parallel
-def accumulate(source, grad, partials, count, sizes, taps):
-    """Add up ``count`` partial sums, each (taps, channels); which tasks one gets is fixed."""
-    size = len(partials) // count
-    for part in numba.prange(count):
-        for task in range(part * sizes[TASKS] // count, (part + 1) * sizes[TASKS] // count):
-            _accumulate_band(source, grad, partials, part * size, sizes, taps, task)
-
-
-@serial
-def _accumulate_band(source, grad, partials, first, sizes, taps, task):
-    C, width = sizes[CHANNELS], lanes(source)
-    image, row = task // sizes[BANDS], task % sizes[BANDS] * sizes[BAND_ROWS]
-    end = min(row + sizes[BAND_ROWS], sizes[TARGET_ROWS])
-    window_rows = taps[len(taps) - 1, ROW] - sizes[LOW_ROW] + 1
-    scratch_rows = (sizes[BLOCK_ROWS] - 1) * sizes[SOURCE_ROW_STEP] + window_rows
-    scratch = np.empty(scratch_rows * sizes[SCRATCH_COLUMNS] * width, source.dtype)
-    for i in range(row, end, sizes[BLOCK_ROWS]):
-        rows = min(sizes[BLOCK_ROWS], end - i)
-        source_row = i * sizes[SOURCE_ROW_STEP] + sizes[LOW_ROW]
-        source_rows = (rows - 1) * sizes[SOURCE_ROW_STEP] + window_rows
-        grads = (image * sizes[TARGET_ROWS] + i) * sizes[TARGET_COLUMNS] * C
-        for c in range(0, C, width):
-            _copy_rows(scratch, source, sizes, image, source_row, source_rows, c)
-            for tap in range(0, len(taps), TAP_BLOCK):
-                _accumulate_block(
-                    partials, first, scratch, grad, grads + c, sizes, taps, rows, c, tap
-                )
+def accumulate_depthwise(work, call, part):
+    """Sum the weight gradient over a part of the tasks, bands of rows."""
+    s = shape_at(call[SHAPES], 0)
+    sums = pointer(at_address(work, call[PARTIALS]), part * call[PARTIALS_SIZE])
+    clear(sums, 0, call[PARTIALS_SIZE])
+    tasks = s.images * s.bands
+    for task in range(part * tasks // call[PARTS], (part + 1) * tasks // call[PARTS]):
+        image, first = task // s.bands, task % s.bands * s.band_rows
+        last = min(first + s.band_rows, s.target_rows)
+        for row in range(first, last):
+            _accumulate_row(sums, work, call, s, image, row)
+        if call[SLOTTED] > 0:
+            C, pixels = s.target_channels, (last - first) * s.target_columns
+            begin = (image * s.target_rows + first) * s.target_columns * C
+            grad, slots = at_address(work, call[LOAD + X]), doubles_at(call[SLOTS], 0)
+            sum_pixels(grad, begin, pixels, C, C, slots, part * C, work, 0)
 
 
 @serial
-def _copy_rows(scratch, source, sizes, image, first_row, rows, c):
-    """Copy rows of one vector of channels, with zeros outside the image and its channels."""
-    C, W, columns = sizes[CHANNELS], sizes[SOURCE_COLUMNS], sizes[SCRATCH_COLUMNS]
-    width, valid = lanes(source), min(lanes(source), C - c)
-    left = min(columns, max(0, -sizes[LOW_COLUMN]))
-    right = max(left, min(columns, W - sizes[LOW_COLUMN]))
-    for i in range(rows):
-        row, to = first_row + i, i * columns * width
-        at = ((image * sizes[SOURCE_ROWS] + row) * W + sizes[LOW_COLUMN]) * C + c
-        begin, end = left, right
-        if row < 0 or row >= sizes[SOURCE_ROWS]:
-            begin = end = columns
-        for j in range(begin):
-            store(scratch, to + j * width, zeros(scratch))
-        for j in range(begin, end):
-            store(scratch, to + j * width, load_first(source, at + j * C, valid))
-        for j in range(end, columns):
-            store(scratch, to + j * width, zeros(scratch))
+def _accumulate_row(sums, work, call, s, image, row):
+    """Add what a row of gradients gives, some vectors of channels after the other."""
+    C, width, taps = s.source_channels, lanes(work), call[SEGMENTS]
+    source, grad = at_address(work, call[X]), at_address(work, call[LOAD + X])
+    at = (image * s.source_rows + row * s.row_step) * s.source_columns * C
+    g = (image * s.target_rows + row) * s.target_columns * C
+    whole = C - C % (VECTORS * width)
+    begin, end = 0, s.terms
+    while begin < end and not 0 <= row * s.row_step + tap_at(taps, begin).row < s.source_rows:
+        begin += 1
+    while begin < end and not 0 <= row * s.row_step + tap_at(taps, end - 1).row < s.source_rows:
+        end -= 1
+    rows = (sums, s.terms, source, at, s.column_step * C, grad, g, C, taps)
+    for c in range(0, whole, VECTORS * width):
+        t = begin
+        while t < end:
+            if t + TAPS <= end and tap_at(taps, t + TAPS - 1).row == tap_at(taps, t).row:
+                _add_taps(*rows, t, c, width)
+                t += TAPS
+            else:
+                _add_tap(*rows, t, c, width)
+                t += 1
+    for c in range(whole, C, width):
+        t, valid = begin, min(width, C - c)
+        while t < end:
+            if t + TAPS <= end and tap_at(taps, t + TAPS - 1).row == tap_at(taps, t).row:
+                _add_taps_edge(*rows, t, c, valid)
+                t += TAPS
+            else:
+                _add_tap_edge(*rows, t, c, valid)
+                t += 1
 
 
-@serial
-def _accumulate_block(partials, first, scratch, grad, grads, sizes, taps, rows, c, tap):
-    """Add source · grad over some rows of pixels to TAP_BLOCK taps of a vector of channels."""
-    C, columns, width = sizes[CHANNELS], sizes[TARGET_COLUMNS], lanes(scratch)
-    valid = min(width, C - c)
-    step = sizes[SOURCE_COLUMN_STEP] * width
-    row_step = sizes[SOURCE_ROW_STEP] * sizes[SCRATCH_COLUMNS] * width
-    starts = repeat(c, TAP_BLOCK)
-    for t in range(TAP_BLOCK):
-        row, column = taps[tap + t, ROW] - sizes[LOW_ROW], taps[tap + t, COLUMN] - sizes[LOW_COLUMN]
-        starts = replaced(starts, t, (row * sizes[SCRATCH_COLUMNS] + column) * width)
-    total = repeat(zeros(scratch), TAP_BLOCK)
-    for i in range(rows):
-        for j in range(columns):
-            pixel, at = grads + (i * columns + j) * C, i * row_step + j * step
-            prefetch(grad, pixel + PREFETCH_PIXELS * C)
-            factor = load_first(grad, pixel, valid)
-            for t in range(TAP_BLOCK):
-                value = load(scratch, starts[t] + at)
-                total = replaced(total, t, multiply_add(factor, value, total[t]))
-    for t in range(TAP_BLOCK):
-        place = first + (tap + t) * C + c
-        store_first(partials, place, add(load_first(partials, place, valid), total[t]), valid)
+def _make_sums(count: int, vectors: int) -> Callable[..., Any]:
+    """Make the sum of ``count`` taps of one row of the window over a row of pixels."""
+    number = count * vectors
+
+    @serial
+    def sum_row(sums, terms, source, at, at_step, grad, g, C, taps, t, c, valid):
+        width = lanes(source)
+        total = repeat(zeros(source), number)
+        offsets = repeat(at, count)
+        first, last = tap_at(taps, t).begin, tap_at(taps, t).end
+        for k in range(count):
+            tap = tap_at(taps, t + k)
+            offsets = replaced(offsets, k, at + tap.offset + c)
+            first, last = max(first, tap.begin), min(last, tap.end)
+        last = max(first, last)
+        for j in range(first, last):
+            for v in range(vectors):
+                factor = load_first(grad, g + j * C + c + v * width, valid)
+                for k in range(count):
+                    value = load_first(source, offsets[k] + j * at_step + v * width, valid)
+                    i = k * vectors + v
+                    total = replaced(total, i, multiply_add(factor, value, total[i]))
+        if count > 1:
+            for k in range(count):
+                tap = tap_at(taps, t + k)
+                for n in range(tap.end - tap.begin - (last - first)):
+                    j = tap.begin + n
+                    if j >= first:
+                        j += last - first
+                    for v in range(vectors):
+                        factor = load_first(grad, g + j * C + c + v * width, valid)
+                        value = load_first(source, offsets[k] + j * at_step + v * width, valid)
+                        i = k * vectors + v
+                        total = replaced(total, i, multiply_add(factor, value, total[i]))
+        for k in range(count):
+            for v in range(vectors):
+                place = (c + v * width) * terms + (t + k) * width
+                store(sums, place, add(load(sums, place), total[k * vectors + v]))
+
+    return sum_row
+
+
+_add_taps, _add_tap = _make_sums(TAPS, VECTORS), _make_sums(1, VECTORS)
+_add_taps_edge, _add_tap_edge = _make_sums(TAPS, 1), _make_sums(1, 1)
+
+ACCUMULATE_DEPTHWISE = Task(accumulate_depthwise)

@@ -53,6 +53,11 @@ class WeightPlan:
         return int(self.shape["grouped"][0])
 
     @functools.cached_property
+    def depthwise(self) -> int:
+        """Whether each channel is summed in place, see ``depthwise_weight``."""
+        return int(self.shape["depthwise"][0])
+
+    @functools.cached_property
     def entries(self) -> tuple[Any, ...]:
         """The entries SHAPES and SEGMENTS."""
         return fixed(self.shape, self.segments)
