@@ -49,6 +49,35 @@ def test_windows(window, C, dtype):
     _compare(1, C, dtype, **window)
 
 
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 31, 20), (40, 2 * TILE + 3, 7, 7), (2, 5 * TILE + LANES, 16, 16)], ids=str
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_parts_of_pixels_and_of_channels(shape, stride):
+    """Gradients of weights: many pixels make partial results, few parts of the channels."""
+    C, window = shape[1], dict(groups=shape[1], padding=1, stride=stride)
+    x, weight = random(0, "float64", shape, (C, 1, 3, 3))
+    y = kernels.conv2d(x, weight, backend="numpy", **window)
+    got, wanted = (
+        kernels.conv2d_backward_weight(y, x, weight.shape, backend=name, **window)
+        for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_a_window_too_large_for_rectangles():
+    """Its table would have a billion entries."""
+    C, H, W = 3, 13, 300
+    x, g = random(0, "float64", (1, C, H, W), (1, C, H, W + 1))
+    got, wanted = (
+        kernels.conv2d_backward_weight(
+            g, x, (C, 1, 13, W), padding=(6, 150), groups=C, backend=name
+        )
+        for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-11)
+
+
 def test_no_images(dtype):
     _compare(0, 5, dtype, (3, 3), padding=1)
 

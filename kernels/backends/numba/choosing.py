@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kernels.backends.numba import depthwise_plan, plan, plan_weights
+from kernels.backends.numba import depthwise_plan, depthwise_weight_plan, plan, plan_weights
 from kernels.backends.numba.operands import PLAIN, Loaded
 from kernels.backends.numba.plan import Plan, lanes_of
 from kernels.backends.numba.plan_weights import WeightPlan
@@ -29,7 +29,8 @@ def weight_plan(
     geometry: ConvGeometry, dtype: np.dtype[Any], read: Loaded = PLAIN, pulled: Loaded = PLAIN
 ) -> WeightPlan:
     """Return the plan that sums the weights' gradient."""
-    planned = depthwise_plan if _in_place(geometry, read, pulled) else plan_weights
+    in_place = _in_place(geometry, read, pulled) and depthwise_weight_plan.fits(geometry)
+    planned = depthwise_weight_plan if in_place else plan_weights
     return planned.weight_plan(geometry, lanes_of(dtype))
 
 

@@ -18,15 +18,11 @@ import numpy as np
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan import Plan
-from kernels.backends.numba.plan_tables import ROW_PHASE, SHAPE, TAP, records
-from kernels.backends.numba.plan_weights import WeightPlan
+from kernels.backends.numba.plan_tables import ROW_PHASE, SHAPE, TAP, Table, records
 from kernels.geometry import ConvGeometry
 
 LEAST_TASKS = 16
 """Bands of rows that a small batch is cut into, so that it uses all cores."""
-
-MOST_PARTIALS = 16
-"""Weight gradients that are summed side by side, and merged in their order."""
 
 
 def fits(geometry: ConvGeometry) -> bool:
@@ -48,24 +44,6 @@ def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     return _plan(geometry, *axes, lanes)
 
 
-@functools.lru_cache(maxsize=256)
-def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
-    """Plan the weight gradient in the bands of the forward pass."""
-    forward = forward_plan(geometry, lanes)
-    parts = min(MOST_PARTIALS, forward.tasks)
-    return WeightPlan(
-        forward.shape,
-        forward.segments,
-        parts=parts,
-        tasks=parts,
-        blocks=forward.grouped,
-        size=forward.plain_size,
-        work=forward.work,
-        unpack_work=forward.plain_size,
-        cycles=None,
-    )
-
-
 def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> Plan:
     C, kernel = geometry.channels, geometry.width.kernel
     phases: list[tuple[int, ...]] = []
@@ -74,7 +52,7 @@ def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> 
     for row_phase in rows.phases:
         for phase in columns.phases:
             first, count = len(taps), columns.count(phase, columns.target_size)
-            spans = [_inside(shift, count, columns) for _, shift in phase.taps]
+            spans = [inside(shift, count, columns) for _, shift in phase.taps]
             for p, row in row_phase.taps:
                 for (q, column), span in zip(phase.taps, spans, strict=True):
                     taps.append((row, (row * columns.source_size + column) * C, *span))
@@ -82,12 +60,10 @@ def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> 
             begin = max((b for b, _ in spans), default=0)
             end = max(begin, min((e for _, e in spans), default=count))
             phases.append((first, len(taps), len(spans), phase.first, count, begin, end))
-    shape = np.zeros(1, SHAPE)
-    for name, value in _sizes(geometry, rows, columns, lanes).items():
-        shape[name] = value
-    shape["phases"], shape["terms"] = len(columns.phases), len(taps)
+    sizes = sizes_of(geometry, rows, columns, lanes)
+    sizes |= {"phases": len(columns.phases), "terms": len(taps)}
     return Plan(
-        records(shape),
+        shape_of(sizes),
         records(np.array(phases, ROW_PHASE)),
         np.empty(0, np.int64),
         records(np.array(taps, TAP)),
@@ -96,14 +72,14 @@ def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> 
     )
 
 
-def _inside(shift: int, count: int, columns: Gather) -> tuple[int, int]:
-    """Return the range of a phase's columns for which a tap lies in the image."""
-    begin = min(count, max(0, -(shift // columns.source_step)))
-    end = (columns.source_size - 1 - shift) // columns.source_step + 1
+def inside(shift: int, count: int, axis: Gather) -> tuple[int, int]:
+    """Return the range of a phase's rows or columns for which a tap lies in the image."""
+    begin = min(count, max(0, -(shift // axis.source_step)))
+    end = (axis.source_size - 1 - shift) // axis.source_step + 1
     return begin, max(begin, min(count, end))
 
 
-def _sizes(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> dict[str, int]:
+def sizes_of(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> dict[str, int]:
     """Return the fields of the shape; a group is a channel, as in ``plan_grouped``."""
     C = geometry.channels
     band_rows = max(1, rows.target_size // -(-LEAST_TASKS // max(1, geometry.batch)))
@@ -132,3 +108,11 @@ def _sizes(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) ->
         "target_row_step": rows.target_step,
         "target_column_step": columns.target_step,
     }
+
+
+def shape_of(sizes: dict[str, int]) -> Table:
+    """Return a shape with these fields."""
+    shape = np.zeros(1, SHAPE)
+    for name, value in sizes.items():
+        shape[name] = value
+    return records(shape)

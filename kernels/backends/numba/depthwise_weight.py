@@ -1,7 +1,11 @@
-"""The weight gradient of depthwise convolutions: sums over the pixels of rows, in registers.
+"""The weight gradient of depthwise convolutions: sums over pixels, in registers.
 
-A row of gradients meets one source row for each row of the window. Along both, a few taps of a few
-vectors of channels are summed at a time, and added to sums in memory at its end; nothing is copied.
+The image falls into rectangles of pixels that have the same taps: its inside all of them, its edges
+those that do not leave it. A rectangle is gone through once for some vectors of channels and some
+taps, whose sums are in registers: each pixel costs a load and as many multiply-adds from memory as
+there are taps. Nothing is copied. (A copy with zeros around it, one vector of channels at a time,
+needs no rectangles but costs more than they do: 8 images of 128×56×56, stride 2, on 2 threads of
+Zen 4 took 0.31 ms, 0.20 now; 32×112×112 0.83, now 0.49.)
 """
 
 from __future__ import annotations
@@ -21,9 +25,10 @@ from kernels.backends.numba.calls import (
     SLOTTED,
     X,
     doubles_at,
+    integers_at,
     shape_at,
-    tap_at,
 )
+from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.tasks import Task
@@ -35,112 +40,123 @@ from kernels.backends.numba.vector import (
     load_first,
     multiply_add,
     pointer,
+    prefetch,
     repeat,
     replaced,
     store,
     zeros,
 )
 
-TAPS, VECTORS = 3, 4
-"""Whose sums are in registers at once: of the window rows that are most common, and few of others,
-the taps are done one by one."""
+TAPS, VECTORS = 9, 2 if REGISTER_BYTES == 64 else 1
+"""Whose sums are in registers at once: 18 of AVX-512's 32 registers, 9 of AVX2's 16."""
+
+BLOCK_PIXELS = 112
+"""Pixels, in whole rows, that are gone through for some channels before the next ones: what these
+read of a cached page stays there. 14 pixels took a fifth longer for 512×14×14."""
+
+PIXELS_AHEAD = 16
+"""How far ahead is fetched."""
+
+TOP, BOTTOM, LEFT, RIGHT, FIRST, LAST, RECTANGLE = range(7)
+"""What the table has for each rectangle: its target pixels, and from where to where its taps are in
+the table."""
+
+NUMBER, OFFSET, TAP = range(3)
+"""What it has for each tap: which of the window's it is, and how far its source pixel is. A tap -1
+fills the last TAPS of a rectangle up, and is not stored."""
 
 
 def accumulate_depthwise(work, call, part):
-    """Sum the weight gradient over a part of the tasks, bands of rows."""
+    """Sum the weight gradient over a part of the bands of rows, for a part of the channels."""
     s = shape_at(call[SHAPES], 0)
-    sums = pointer(at_address(work, call[PARTIALS]), part * call[PARTIALS_SIZE])
-    clear(sums, 0, call[PARTIALS_SIZE])
+    share, c_from = part // s.parts, part % s.parts * s.part_channels
+    c_to = min(s.source_channels, c_from + s.part_channels)
+    sums = pointer(at_address(work, call[PARTIALS]), share * call[PARTIALS_SIZE])
+    clear(sums, c_from * s.terms, -(-(c_to - c_from) // lanes(work)) * lanes(work) * s.terms)
     tasks = s.images * s.bands
-    for task in range(part * tasks // call[PARTS], (part + 1) * tasks // call[PARTS]):
+    for task in range(share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]):
         image, first = task // s.bands, task % s.bands * s.band_rows
         last = min(first + s.band_rows, s.target_rows)
-        for row in range(first, last):
-            _accumulate_row(sums, work, call, s, image, row)
-        if call[SLOTTED] > 0:
-            C, pixels = s.target_channels, (last - first) * s.target_columns
-            begin = (image * s.target_rows + first) * s.target_columns * C
-            grad, slots = at_address(work, call[LOAD + X]), doubles_at(call[SLOTS], 0)
-            sum_pixels(grad, begin, pixels, C, C, slots, part * C, work, 0)
+        _accumulate_band(sums, work, call, s, image, first, last, c_from, c_to)
+        if call[SLOTTED] > 0 and c_from == 0:
+            _sum_gradients(work, call, s, image * s.target_rows + first, last - first, share)
 
 
 @serial
-def _accumulate_row(sums, work, call, s, image, row):
-    """Add what a row of gradients gives, some vectors of channels after the other."""
-    C, width, taps = s.source_channels, lanes(work), call[SEGMENTS]
+def _sum_gradients(work, call, s, row, rows, share):
+    """Add some rows of gradients to the bias's."""
+    C, grad, slots = s.target_channels, at_address(work, call[LOAD + X]), doubles_at(call[SLOTS], 0)
+    first, pixels = row * s.target_columns * C, rows * s.target_columns
+    sum_pixels(grad, first, pixels, C, C, slots, share * C, work, 0)
+
+
+@serial
+def _accumulate_band(sums, work, call, s, image, first, last, c_from, c_to):
+    """Add what a band of an image gives, a block of rows with the same taps after the other."""
+    C, table = s.source_channels, integers_at(call[SEGMENTS], 0)
     source, grad = at_address(work, call[X]), at_address(work, call[LOAD + X])
-    at = (image * s.source_rows + row * s.row_step) * s.source_columns * C
-    g = (image * s.target_rows + row) * s.target_columns * C
-    whole = C - C % (VECTORS * width)
-    begin, end = 0, s.terms
-    while begin < end and not 0 <= row * s.row_step + tap_at(taps, begin).row < s.source_rows:
-        begin += 1
-    while begin < end and not 0 <= row * s.row_step + tap_at(taps, end - 1).row < s.source_rows:
-        end -= 1
-    rows = (sums, s.terms, source, at, s.column_step * C, grad, g, C, taps)
-    for c in range(0, whole, VECTORS * width):
-        t = begin
-        while t < end:
-            if t + TAPS <= end and tap_at(taps, t + TAPS - 1).row == tap_at(taps, t).row:
-                _add_taps(*rows, t, c, width)
-                t += TAPS
-            else:
-                _add_tap(*rows, t, c, width)
-                t += 1
-    for c in range(whole, C, width):
-        t, valid = begin, min(width, C - c)
-        while t < end:
-            if t + TAPS <= end and tap_at(taps, t + TAPS - 1).row == tap_at(taps, t).row:
-                _add_taps_edge(*rows, t, c, valid)
-                t += TAPS
-            else:
-                _add_tap_edge(*rows, t, c, valid)
-                t += 1
+    block, across = max(1, BLOCK_PIXELS // s.target_columns), s.rectangles_across * RECTANGLE
+    for at in range(0, s.rectangles * RECTANGLE, across):
+        end = min(last, table[at + BOTTOM])
+        for row in range(max(first, table[at + TOP]), end, block):
+            place = (image * s.source_rows + row * s.row_step) * s.source_columns * C
+            pixel = (image * s.target_rows + row) * s.target_columns * C
+            _accumulate_rows(
+                sums, pointer(source, place), pointer(grad, pixel), s, table, at, at + across,
+                min(block, end - row), c_from, c_to,
+            )  # fmt: skip
 
 
-def _make_sums(count: int, vectors: int) -> Callable[..., Any]:
-    """Make the sum of ``count`` taps of one row of the window over a row of pixels."""
-    number = count * vectors
+@serial
+def _accumulate_rows(sums, source, grad, s, table, at, end, rows, c_from, c_to):
+    """Add what some rows of rectangles give, some vectors of channels after the other."""
+    width = lanes(source)
+    for c in range(c_from, c_to, VECTORS * width):
+        for rectangle in range(at, end, RECTANGLE):
+            for tap in range(table[rectangle + FIRST], table[rectangle + LAST], TAPS * TAP):
+                where = (s, table, rectangle, tap, rows)
+                if c + VECTORS * width <= c_to:
+                    _add_products(sums, source, grad, *where, c, width)
+                else:
+                    for v in range(c, c_to, width):
+                        _add_first_products(sums, source, grad, *where, v, c_to - v)
+
+
+def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
+    """Make what adds up the products of ``TAPS`` taps and some vectors over rows of a rectangle."""
+    count = TAPS * vectors
 
     @serial
-    def sum_row(sums, terms, source, at, at_step, grad, g, C, taps, t, c, valid):
-        width = lanes(source)
-        total = repeat(zeros(source), number)
-        offsets = repeat(at, count)
-        first, last = tap_at(taps, t).begin, tap_at(taps, t).end
-        for k in range(count):
-            tap = tap_at(taps, t + k)
-            offsets = replaced(offsets, k, at + tap.offset + c)
-            first, last = max(first, tap.begin), min(last, tap.end)
-        last = max(first, last)
-        for j in range(first, last):
-            for v in range(vectors):
-                factor = load_first(grad, g + j * C + c + v * width, valid)
-                for k in range(count):
-                    value = load_first(source, offsets[k] + j * at_step + v * width, valid)
-                    i = k * vectors + v
-                    total = replaced(total, i, multiply_add(factor, value, total[i]))
-        if count > 1:
-            for k in range(count):
-                tap = tap_at(taps, t + k)
-                for n in range(tap.end - tap.begin - (last - first)):
-                    j = tap.begin + n
-                    if j >= first:
-                        j += last - first
-                    for v in range(vectors):
-                        factor = load_first(grad, g + j * C + c + v * width, valid)
-                        value = load_first(source, offsets[k] + j * at_step + v * width, valid)
-                        i = k * vectors + v
-                        total = replaced(total, i, multiply_add(factor, value, total[i]))
-        for k in range(count):
-            for v in range(vectors):
-                place = (c + v * width) * terms + (t + k) * width
-                store(sums, place, add(load(sums, place), total[k * vectors + v]))
+    def add_products(sums, source, grad, s, table, rectangle, tap, rows, c, valid):
+        C, width, step = s.source_channels, lanes(source), s.column_step * s.source_channels
+        total, offsets = repeat(zeros(source), count), repeat(c, TAPS)
+        for k in range(TAPS):
+            offsets = replaced(offsets, k, c + table[tap + k * TAP + OFFSET])
+        for i in range(rows):
+            at, pixel = i * s.row_step * s.source_columns * C, i * s.target_columns * C + c
+            for j in range(table[rectangle + LEFT], table[rectangle + RIGHT]):
+                for v in range(vectors):
+                    ahead = PIXELS_AHEAD * C + v * width
+                    prefetch(grad, pixel + j * C + ahead)
+                    prefetch(source, at + offsets[TAPS - 1] + j * step + ahead)
+                for v in range(vectors):
+                    place = pixel + j * C + v * width
+                    factor = load(grad, place) if whole else load_first(grad, place, valid)
+                    for k in range(TAPS):
+                        place = at + offsets[k] + j * step + v * width
+                        value = load(source, place) if whole else load_first(source, place, valid)
+                        n = k * vectors + v
+                        total = replaced(total, n, multiply_add(factor, value, total[n]))
+        for k in range(TAPS):
+            number = table[tap + k * TAP + NUMBER]
+            if number >= 0:
+                for v in range(vectors):
+                    place = (c + v * width) * s.terms + number * width
+                    store(sums, place, add(load(sums, place), total[k * vectors + v]))
 
-    return sum_row
+    return add_products
 
 
-_add_taps, _add_tap = _make_sums(TAPS, VECTORS), _make_sums(1, VECTORS)
-_add_taps_edge, _add_tap_edge = _make_sums(TAPS, 1), _make_sums(1, 1)
+_add_products, _add_first_products = _make_sums(VECTORS, whole=True), _make_sums(1, whole=False)
 
 ACCUMULATE_DEPTHWISE = Task(accumulate_depthwise)

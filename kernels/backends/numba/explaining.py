@@ -10,6 +10,7 @@ from kernels.backends.numba import (
     depthwise_kernel,
     depthwise_plan,
     depthwise_weight,
+    depthwise_weight_plan,
     grouped_kernel,
     plan,
     plan_weights,
@@ -95,17 +96,24 @@ def _tasks(shape: Any, tasks: int, part: str, dtype: np.dtype[Any]) -> list[str]
 def _depthwise(geometry: ConvGeometry, lanes: int) -> dict[str, list[str]]:
     forward = depthwise_plan.forward_plan(geometry, lanes)
     backward = depthwise_plan.backward_plan(geometry, lanes)
-    weights = depthwise_plan.weight_plan(geometry, lanes)
-    taps, vectors = depthwise_weight.TAPS, depthwise_weight.VECTORS
     return {
         "forward": _depthwise_gathered(forward),
         "backward to the input": _depthwise_gathered(backward),
-        "backward to the weights": [
-            _depthwise_tasks(forward),
-            f"{taps} taps × {vectors} vectors are summed at once in registers, along each row",
-            f"{weights.parts} partial results, added up in their order",
-        ],
+        "backward to the weights": _depthwise_accumulated(geometry, lanes),
     }
+
+
+def _depthwise_accumulated(geometry: ConvGeometry, lanes: int) -> list[str]:
+    if not depthwise_weight_plan.fits(geometry):
+        return ["as a convolution of one channel to each group: the window is too large"]
+    chosen = depthwise_weight_plan.weight_plan(geometry, lanes)
+    shape = chosen.shape[0]
+    return [
+        f"{chosen.tasks} tasks: {chosen.parts} partial results, added up in their order, of "
+        f"{shape['part_channels']} of {geometry.channels} channels",
+        f"sums of {depthwise_weight.TAPS} taps × {depthwise_weight.VECTORS} vectors in registers, "
+        f"over {shape['rectangles']} rectangles of pixels that have the same taps",
+    ]
 
 
 def _depthwise_gathered(chosen: plan.Plan) -> list[str]:
