@@ -102,24 +102,26 @@ def _accumulate_band(sums, work, call, s, image, first, last, c_from, c_to):
             place = (image * s.source_rows + row * s.row_step) * s.source_columns * C
             pixel = (image * s.target_rows + row) * s.target_columns * C
             _accumulate_rows(
-                sums, pointer(source, place), pointer(grad, pixel), s, table, at, at + across,
+                sums, source, place, grad, pixel, s, table, at, at + across,
                 min(block, end - row), c_from, c_to,
             )  # fmt: skip
 
 
 @serial
-def _accumulate_rows(sums, source, grad, s, table, at, end, rows, c_from, c_to):
+def _accumulate_rows(
+    sums, source, place, grad, pixel, s, table, at, end, rows, c_from, c_to,
+):  # fmt: skip
     """Add what some rows of rectangles give, some vectors of channels after the other."""
     width = lanes(source)
     for c in range(c_from, c_to, VECTORS * width):
         for rectangle in range(at, end, RECTANGLE):
             for tap in range(table[rectangle + FIRST], table[rectangle + LAST], TAPS * TAP):
-                where = (s, table, rectangle, tap, rows)
+                where = (sums, source, place, grad, pixel, s, table, rectangle, tap, rows)
                 if c + VECTORS * width <= c_to:
-                    _add_products(sums, source, grad, *where, c, width)
+                    _add_products(*where, c, width)
                 else:
                     for v in range(c, c_to, width):
-                        _add_first_products(sums, source, grad, *where, v, c_to - v)
+                        _add_first_products(*where, v, min(width, c_to - v))
 
 
 def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
@@ -127,32 +129,35 @@ def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
     count = TAPS * vectors
 
     @serial
-    def add_products(sums, source, grad, s, table, rectangle, tap, rows, c, valid):
+    def add_products(
+        sums, source, place, grad, pixel, s, table, rectangle, tap, rows, c, valid,
+    ):  # fmt: skip
         C, width, step = s.source_channels, lanes(source), s.column_step * s.source_channels
         total, offsets = repeat(zeros(source), count), repeat(c, TAPS)
         for k in range(TAPS):
-            offsets = replaced(offsets, k, c + table[tap + k * TAP + OFFSET])
+            offsets = replaced(offsets, k, place + c + table[tap + k * TAP + OFFSET])
         for i in range(rows):
-            at, pixel = i * s.row_step * s.source_columns * C, i * s.target_columns * C + c
+            at = i * s.row_step * s.source_columns * C
+            g = pixel + i * s.target_columns * C + c
             for j in range(table[rectangle + LEFT], table[rectangle + RIGHT]):
                 for v in range(vectors):
                     ahead = PIXELS_AHEAD * C + v * width
-                    prefetch(grad, pixel + j * C + ahead)
+                    prefetch(grad, g + j * C + ahead)
                     prefetch(source, at + offsets[TAPS - 1] + j * step + ahead)
                 for v in range(vectors):
-                    place = pixel + j * C + v * width
-                    factor = load(grad, place) if whole else load_first(grad, place, valid)
+                    to = g + j * C + v * width
+                    factor = load(grad, to) if whole else load_first(grad, to, valid)
                     for k in range(TAPS):
-                        place = at + offsets[k] + j * step + v * width
-                        value = load(source, place) if whole else load_first(source, place, valid)
+                        x = at + offsets[k] + j * step + v * width
+                        value = load(source, x) if whole else load_first(source, x, valid)
                         n = k * vectors + v
                         total = replaced(total, n, multiply_add(factor, value, total[n]))
         for k in range(TAPS):
             number = table[tap + k * TAP + NUMBER]
             if number >= 0:
                 for v in range(vectors):
-                    place = (c + v * width) * s.terms + number * width
-                    store(sums, place, add(load(sums, place), total[k * vectors + v]))
+                    to = (c + v * width) * s.terms + number * width
+                    store(sums, to, add(load(sums, to), total[k * vectors + v]))
 
     return add_products
 

@@ -1,7 +1,7 @@
 """How the backend's functions are compiled, and where the machine code is kept.
 
-Decorators: ``serial`` for bodies that other jitted functions call, ``prange_driver`` for the one that
-Python calls, whose code is kept on disk (``cache.py``). All operations share it: see ``tasks``.
+Decorators: ``serial`` for bodies that other jitted functions call, ``prange_driver`` for the one
+that Python calls, kept on disk (``cache.py``): all operations share it, see ``tasks``.
 """
 
 from __future__ import annotations
