@@ -77,6 +77,19 @@ def windows(m: Make) -> list[cnn.Layer]:
     ]
 
 
+def depthwise(m: Make) -> list[cnn.Layer]:
+    """Depthwise convolutions that read an image, one another, through batch-norm, or a sum."""
+    block = cnn.Sequential(
+        *(m.conv(4, 6, 1, bias=False), m.norm(6), cnn.ReLU()),
+        *(m.conv(6, 6, groups=6, bias=False), m.norm(6), cnn.ReLU(), m.conv(6, 4, 1), m.norm(4)),
+    )
+    return [
+        *(m.conv(2, 2, groups=2), m.conv(2, 2, 2, groups=2, padding=1), m.conv(2, 4), m.norm(4)),
+        *(cnn.ReLU(), cnn.Residual(block), m.conv(4, 4, groups=4, stride=2), m.norm(4)),
+        *(cnn.ReLU(), cnn.MaxPool2d(2), m.conv(4, 4, groups=4), *m.head(4)),
+    ]
+
+
 def residuals(m: Make) -> list[cnn.Layer]:
     """Shortcuts of all kinds, and what may follow an addition."""
     body = cnn.Sequential(m.conv(4, 4), m.norm(4), cnn.ReLU(), m.conv(4, 4), m.norm(4))
@@ -139,6 +152,7 @@ NETWORKS: dict[str, Callable[[Make], list[cnn.Layer]]] = {
     for function in (
         plain_chain,
         windows,
+        depthwise,
         residuals,
         before_activation,
         two_convolutions_added,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ import cnn
 import kernels
 from cnn.fusion import program
 from cnn.fusion.programs import Programs
+from kernels.capturing import Capture, capture
 from tests.cnn.fusing import FAST, MODELS, trainers
 from tests.cnn.networks import batch, build
 from tests.cnn.toys import small_net, stripes
@@ -39,6 +42,24 @@ def test_fused_and_unfused_training_agree(name: str, backend: str) -> None:
         np.testing.assert_allclose(array, unfused.model.state_dict()[key], atol=1e-9, err_msg=key)
     data = batch(image, 7, seed=9)
     assert fused.evaluate(data, 3) == pytest.approx(unfused.evaluate(data, 7), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", ["mnist_cnn", "depthwise", "residuals"])
+def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In training both ways, and in prediction."""
+    captures = []
+
+    def recorded(function: Callable[[], object]) -> Capture | None:
+        captures.append(capture(function))
+        return captures[-1]
+
+    monkeypatch.setattr(program, "capture", recorded)
+    fused, _, image = trainers(name, "numba")
+    for _ in range(3):
+        fused.step(*batch(image))
+        fused.evaluate(batch(image), 5)
+    assert len(captures) >= 3
+    assert None not in captures
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import depthwise, depthwise_kernel
+from kernels.backends.numba import depthwise_kernel, depthwise_plan
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, ConvGeometry
 from tests.kernels.comparing import compare_passes, random
@@ -47,6 +47,35 @@ def test_channels(C, dtype):
 @pytest.mark.parametrize("C", [3, TILE + 1])
 def test_windows(window, C, dtype):
     _compare(1, C, dtype, **window)
+
+
+@pytest.mark.parametrize(
+    "shape", [(5, 3, 31, 20), (40, 2 * TILE + 3, 7, 7), (2, 5 * TILE + LANES, 16, 16)], ids=str
+)
+@pytest.mark.parametrize("stride", [1, 2])
+def test_parts_of_pixels_and_of_channels(shape, stride):
+    """Gradients of weights: many pixels make partial results, few parts of the channels."""
+    C, window = shape[1], dict(groups=shape[1], padding=1, stride=stride)
+    x, weight = random(0, "float64", shape, (C, 1, 3, 3))
+    y = kernels.conv2d(x, weight, backend="numpy", **window)
+    got, wanted = (
+        kernels.conv2d_backward_weight(y, x, weight.shape, backend=name, **window)
+        for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_a_window_too_large_for_rectangles():
+    """Its table would have a billion entries."""
+    C, H, W = 3, 13, 300
+    x, g = random(0, "float64", (1, C, H, W), (1, C, H, W + 1))
+    got, wanted = (
+        kernels.conv2d_backward_weight(
+            g, x, (C, 1, 13, W), padding=(6, 150), groups=C, backend=name
+        )
+        for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(got, wanted, rtol=1e-11, atol=1e-11)
 
 
 def test_no_images(dtype):
@@ -94,4 +123,4 @@ def test_same_bits_with_one_thread_and_with_all():
 )
 def test_which_convolutions_take_this_path(channels, out_channels, groups, fits):
     axis = Axis(5, 3, 1, 1, 1, 1, 5)
-    assert depthwise.fits(ConvGeometry(1, channels, out_channels, groups, axis, axis)) is fits
+    assert depthwise_plan.fits(ConvGeometry(1, channels, out_channels, groups, axis, axis)) is fits

@@ -37,7 +37,7 @@ def double(x, out):
 def doubled(x: np.ndarray) -> np.ndarray:
     """``2·x`` by a driver that knows nothing yet: as in a new process."""
     out = np.empty_like(x)
-    jit.parallel(double)(x, out)
+    jit.prange_driver(double)(x, out)
     return out
 
 

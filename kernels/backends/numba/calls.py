@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from kernels.backends.numba.plan_tables import BLOCK, PHASE, POOL, SHAPE
+from kernels.backends.numba.plan_tables import BLOCK, PHASE, POOL, ROW_PHASE, SHAPE, TAP
 
 LOAD = 10
 """Entries about what is loaded, from X on. A weight gradient has two such sets."""
@@ -56,7 +56,7 @@ else:
 
 
 shape_at, phase_at, block_at = _make_reader(SHAPE), _make_reader(PHASE), _make_reader(BLOCK)
-pool_at = _make_reader(POOL)
+pool_at, row_phase_at, tap_at = _make_reader(POOL), _make_reader(ROW_PHASE), _make_reader(TAP)
 integers_at = _make_reader(np.dtype(np.int64))
 integers32_at = _make_reader(np.dtype(np.int32))
 doubles_at = _make_reader(np.dtype(np.float64))

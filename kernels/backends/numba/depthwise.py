@@ -1,16 +1,24 @@
-"""Depthwise convolution and its gradients: every channel has a filter of its own.
+"""The loop nest of depthwise convolutions forward and backward to the input.
 
-One task is a band of target rows of one image, as in ``convolution``, but nothing is copied: a row
-whose taps lie in the image is done in tiles, its ends pixel by pixel. The weight gradient is summed
-in parts that depend on the shapes alone, so that its bits do not depend on the number of threads.
+Every channel has a filter of its own. One task is a band of target rows of one image, as in
+``gathering``, but nothing is copied: the pixels of a row whose taps all lie in the image are done
+in tiles, those at its ends one by one.
 """
 
 from __future__ import annotations
 
-import numba
-import numpy as np
-
-from kernels.backends.contract import FloatArray
+from kernels.backends.numba.calls import (
+    PHASES,
+    SEGMENTS,
+    SHAPES,
+    START,
+    TARGET,
+    WEIGHTS,
+    X,
+    row_phase_at,
+    shape_at,
+    tap_at,
+)
 from kernels.backends.numba.depthwise_kernel import (
     TILE_PIXELS,
     gather_edges,
@@ -18,145 +26,62 @@ from kernels.backends.numba.depthwise_kernel import (
     gather_ends,
     gather_tiles,
 )
-from kernels.backends.numba.depthwise_plan import (
-    BAND_ROWS,
-    BANDS,
-    CHANNELS,
-    COLUMNS,
-    END_TAP,
-    FIRST_COLUMN,
-    FIRST_TAP,
-    ROW,
-    SOURCE_COLUMN_STEP,
-    SOURCE_COLUMNS,
-    SOURCE_ROW_STEP,
-    SOURCE_ROWS,
-    TAPS_ACROSS,
-    TARGET_COLUMN_STEP,
-    TARGET_COLUMNS,
-    TARGET_ROW_STEP,
-    TARGET_ROWS,
-    TASKS,
-    WHOLE_BEGIN,
-    WHOLE_END,
-    Plan,
-    backward_plan,
-    forward_plan,
-)
-from kernels.backends.numba.depthwise_weight import accumulate
-from kernels.backends.numba.jit import parallel, serial
-from kernels.backends.numba.memory import FlatOutput, flat_input, flat_parameter, read_only
-from kernels.backends.numba.vector import lanes, prefetch
-from kernels.geometry import ConvGeometry
-
-MOST_PARTIALS = 16
-"""Weight gradients that are summed side by side, and merged in their order."""
+from kernels.backends.numba.gathering import finish_band
+from kernels.backends.numba.jit import serial
+from kernels.backends.numba.tasks import Task
+from kernels.backends.numba.vector import at_address, lanes, prefetch
 
 
-def fits(geometry: ConvGeometry) -> bool:
-    """Tell whether each channel of x makes just one channel of y."""
-    return 1 < geometry.groups == geometry.channels == geometry.out_channels
-
-
-def conv2d(
-    x: FloatArray,
-    weight: FloatArray,
-    bias: FloatArray | None,
-    geometry: ConvGeometry,
-    *,
-    out: FloatArray,
-) -> None:
-    """Gather each output from the inputs under its window."""
-    start = np.zeros(geometry.channels, x.dtype) if bias is None else bias
-    _run(x, weight, start, forward_plan(geometry), out)
-
-
-def conv2d_backward_input(
-    grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry, *, out: FloatArray
-) -> None:
-    """Gather each input's gradient from the outputs it went into."""
-    start = np.zeros(geometry.channels, grad_y.dtype)
-    _run(grad_y, weight, start, backward_plan(geometry), out)
-
-
-def conv2d_backward_weight(
-    grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
-) -> None:
-    """Sum each tap's x · grad_y over pixels and images."""
-    plan = forward_plan(geometry)
-    count = max(1, min(MOST_PARTIALS, int(plan.sizes[TASKS])))
-    partials = np.zeros((count, len(plan.taps), geometry.channels), x.dtype)
-    flat = partials.reshape(-1)
-    accumulate(_input(x), _input(grad_y), flat, count, plan.sizes, plan.taps)
-    out[...] = partials.sum(axis=0)[: len(plan.order)].T.reshape(out.shape)
-
-
-def _run(
-    source: FloatArray, weight: FloatArray, start: FloatArray, plan: Plan, out: FloatArray
-) -> None:
-    by_tap = weight.reshape(len(weight), -1).T[plan.order].reshape(-1)
-    tables = (plan.sizes, plan.phases, plan.taps)
-    with FlatOutput(out) as target:
-        _gather(
-            _input(source), read_only(by_tap), read_only(flat_parameter(start)), target, *tables
-        )
-
-
-def _input(array: FloatArray) -> FloatArray:
-    return read_only(flat_input(array))
-
-
-@parallel
-def _gather(source, weights, start, target, sizes, phases, taps):
-    for task in numba.prange(sizes[TASKS]):
-        _gather_band(source, weights, start, target, sizes, phases, taps, task)
+def gather_depthwise(work, call, task):
+    """Gather a band of target rows, then finish it while it is in cache."""
+    s = shape_at(call[SHAPES], 0)
+    image, first = task // s.bands, task % s.bands * s.band_rows
+    last = min(first + s.band_rows, s.target_rows)
+    for row in range(first, last):
+        for i in range(s.phases):
+            _gather_row(work, call, s, image, row, row % s.target_row_step * s.phases + i)
+    begin = (image * s.target_rows + first) * s.target_columns * s.target_channels
+    pixels = (last - first) * s.target_columns
+    target = at_address(work, call[TARGET])
+    finish_band(target, begin, pixels, 0, s.target_channels, call, s, task, work)
 
 
 @serial
-def _gather_band(source, weights, start, target, sizes, phases, taps, task):
-    image, first = task // sizes[BANDS], task % sizes[BANDS] * sizes[BAND_ROWS]
-    row_phases = min(sizes[TARGET_ROW_STEP], sizes[TARGET_ROWS])
-    column_phases = len(phases) // row_phases
-    for row in range(first, min(first + sizes[BAND_ROWS], sizes[TARGET_ROWS])):
-        for i in range(column_phases):
-            phase = row % sizes[TARGET_ROW_STEP] * column_phases + i
-            _gather_row(source, weights, start, target, sizes, phases, taps, image, row, phase)
-
-
-@serial
-def _gather_row(source, weights, start, target, sizes, phases, taps, image, row, phase):
-    C, W = sizes[CHANNELS], sizes[SOURCE_COLUMNS]
-    source_row = row // sizes[TARGET_ROW_STEP] * sizes[SOURCE_ROW_STEP]
-    begin, end = _taps_inside(sizes, phases, taps, source_row, phase)
-    at = (image * sizes[SOURCE_ROWS] + source_row) * W * C
-    at_step, to_step = sizes[SOURCE_COLUMN_STEP] * C, sizes[TARGET_COLUMN_STEP] * C
-    to = (image * sizes[TARGET_ROWS] + row) * sizes[TARGET_COLUMNS] * C
-    to += phases[phase, FIRST_COLUMN] * C
-    tiles_begin, tiles_end = phases[phase, WHOLE_BEGIN], phases[phase, WHOLE_END]
+def _gather_row(work, call, s, image, row, number):
+    """Write those pixels of a target row that are of a phase."""
+    C, W, phase = s.source_channels, s.source_columns, row_phase_at(call[PHASES], number)
+    source_row = row // s.target_row_step * s.row_step
+    begin, end = taps_inside(s, phase, call[SEGMENTS], source_row)
+    at = (image * s.source_rows + source_row) * W * C
+    at_step, to_step = s.column_step * C, s.target_column_step * C
+    to = (image * s.target_rows + row) * s.target_columns * C + phase.first_column * C
+    tiles_begin, tiles_end = phase.whole_begin, phase.whole_end
     if tiles_end - tiles_begin < TILE_PIXELS:
         tiles_end = tiles_begin
-    below = at + (taps[end - 1, ROW] + 1) * W * C if begin < end else 0
-    if begin < end and (sizes[SOURCE_ROW_STEP] > 1 or sizes[SOURCE_COLUMN_STEP] > 1):
-        _prefetch(source, below, below + sizes[SOURCE_ROW_STEP] * W * C)
-        below = 0
-    arrays = (target, to, to_step, source, at, at_step, weights, start)
-    row_of = (C, taps, begin, end, tiles_begin, tiles_end)
+    source, target = at_address(work, call[X]), at_address(work, call[TARGET])
+    below = 0
+    if begin < end:
+        below = at + (tap_at(call[SEGMENTS], end - 1).row + 1) * W * C
+        if s.row_step > 1 or s.column_step > 1:
+            _prefetch(source, below, below + s.row_step * W * C)
+            below = 0
+    weights, start = at_address(work, call[WEIGHTS]), at_address(work, call[START])
+    arrays = (target, to, to_step, source, at, at_step, weights, s.terms, start)
+    row_of = (C, call[SEGMENTS], begin, end, tiles_begin, tiles_end)
     gather_tiles(*arrays, *row_of, below)
     gather_edges(*arrays, *row_of)
-    across = (phases[phase, COLUMNS], sizes[SOURCE_COLUMN_STEP], W)
-    gather_ends(*arrays, *row_of, *across)
-    gather_end_edges(*arrays, *row_of, *across)
+    gather_ends(*arrays, *row_of, phase.columns)
+    gather_end_edges(*arrays, *row_of, phase.columns)
 
 
 @serial
-def _taps_inside(sizes, phases, taps, source_row, phase):
+def taps_inside(s, phase, taps, source_row):
     """Return the range of a phase's taps whose rows lie in the image."""
-    begin, end = phases[phase, FIRST_TAP], phases[phase, END_TAP]
-    across, rows = phases[phase, TAPS_ACROSS], sizes[SOURCE_ROWS]
-    while begin < end and not 0 <= source_row + taps[begin, ROW] < rows:
-        begin += across
-    while begin < end and not 0 <= source_row + taps[end - 1, ROW] < rows:
-        end -= across
+    begin, end = phase.first_tap, phase.end_tap
+    while begin < end and not 0 <= source_row + tap_at(taps, begin).row < s.source_rows:
+        begin += phase.taps_across
+    while begin < end and not 0 <= source_row + tap_at(taps, end - 1).row < s.source_rows:
+        end -= phase.taps_across
     return begin, end
 
 
@@ -170,3 +95,6 @@ def _prefetch(source, begin, end):
     """
     for place in range(begin, end, lanes(source)):
         prefetch(source, place)
+
+
+GATHER_DEPTHWISE = Task(gather_depthwise)

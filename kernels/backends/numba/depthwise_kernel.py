@@ -1,9 +1,9 @@
 """The inner loops of depthwise convolutions: tiles of pixels × channel vectors in registers.
 
 There is no sum over channels, so channels fill the vectors. Each tap of the window costs a tile one
-load per vector of weights, which lie ``[tap][channel]``, and one multiply-add from memory per pixel
-and vector. Each function does a whole row: a call costs as much as a third of a tile, since arrays
-are passed as their seven parts (8 images of 128×56×56 in 0.6 ms rather than 0.9).
+load per vector of weights, which lie ``[vector][tap][lane]``, and one multiply-add from memory per
+pixel and vector. Each function does a whole row. Weights, and what is started from, fill up their
+last vectors. Arrays are pointers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kernels.backends.numba.depthwise_plan import COLUMN, OFFSET
+from kernels.backends.numba.calls import tap_at
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.vector import (
     lanes,
@@ -43,8 +43,8 @@ def _make_tiles(pixels: int, vectors: int) -> Callable[..., Any]:
 
     @serial
     def tiles(
-        target, to, to_step, source, at, at_step, weights, start, C, taps, begin, end, first, last,
-        below,
+        target, to, to_step, source, at, at_step, weights, terms, start,
+        C, taps, begin, end, first, last, below,
     ):  # fmt: skip
         width = lanes(source)
         for j in range(first, last, pixels):
@@ -59,9 +59,9 @@ def _make_tiles(pixels: int, vectors: int) -> Callable[..., Any]:
                         for v in range(vectors):
                             prefetch(source, below + (i + p) * at_step + c + v * width)
                 for t in range(begin, end):
-                    place = at + i * at_step + taps[t, OFFSET] + c
+                    place = at + i * at_step + tap_at(taps, t).offset + c
                     for v in range(vectors):
-                        weight = load(weights, t * C + c + v * width)
+                        weight = load(weights, (c + v * width) * terms + t * width)
                         for p in range(pixels):
                             value = load(source, place + p * at_step + v * width)
                             k = p * vectors + v
@@ -79,17 +79,18 @@ def _make_edges(pixels: int, vectors: int) -> Callable[..., Any]:
 
     @serial
     def edges(
-        target, to, to_step, source, at, at_step, weights, start, C, taps, begin, end, first, last
-    ):
+        target, to, to_step, source, at, at_step, weights, terms, start,
+        C, taps, begin, end, first, last,
+    ):  # fmt: skip
         width = lanes(source)
         for j in range(first, last, pixels):
             i = min(j, last - pixels)
             for c in range(C - C % (vectors * width), C, width):
                 valid = min(C - c, width)
-                total = repeat(load_first(start, c, valid), pixels)
+                total = repeat(load(start, c), pixels)
                 for t in range(begin, end):
-                    place = at + i * at_step + taps[t, OFFSET] + c
-                    weight = load_first(weights, t * C + c, valid)
+                    place = at + i * at_step + tap_at(taps, t).offset + c
+                    weight = load(weights, c * terms + t * width)
                     for p in range(pixels):
                         value = load_first(source, place + p * at_step, valid)
                         total = replaced(total, p, multiply_add(value, weight, total[p]))
@@ -111,26 +112,26 @@ def _make_ends(vectors: int, *, whole: bool) -> Callable[..., Any]:
 
     @serial
     def ends(
-        target, to, to_step, source, at, at_step, weights, start, C, taps, begin, end, first, last,
-        columns, source_step, source_columns,
+        target, to, to_step, source, at, at_step, weights, terms, start,
+        C, taps, begin, end, first, last, columns,
     ):  # fmt: skip
         width = lanes(source)
         left_over = C % (END_VECTORS * width)
         c_begin, c_end = (0, C - left_over) if whole else (C - left_over, C)
         for pixel in range(first + columns - last):
             j = pixel if pixel < first else pixel - first + last
-            left, right = -j * source_step, source_columns - 1 - j * source_step
             for c in range(c_begin, c_end, vectors * width):
                 valid = min(C - c, width)
                 total = repeat(zeros(source), vectors)
                 for v in range(vectors):
-                    total = replaced(total, v, load_first(start, c + v * width, valid))
+                    total = replaced(total, v, load(start, c + v * width))
                 for t in range(begin, end):
-                    if left <= taps[t, COLUMN] <= right:
-                        place = at + j * at_step + taps[t, OFFSET] + c
+                    tap = tap_at(taps, t)
+                    if tap.begin <= j < tap.end:
+                        place = at + j * at_step + tap.offset + c
                         for v in range(vectors):
                             value = load_first(source, place + v * width, valid)
-                            weight = load_first(weights, t * C + c + v * width, valid)
+                            weight = load(weights, (c + v * width) * terms + t * width)
                             total = replaced(total, v, multiply_add(value, weight, total[v]))
                 for v in range(vectors):
                     store_first(target, to + j * to_step + c + v * width, total[v], valid)

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from kernels.backends.numba import (
-    depthwise,
     depthwise_kernel,
     depthwise_plan,
+    depthwise_weight,
+    depthwise_weight_plan,
     grouped_kernel,
     plan,
     plan_weights,
@@ -21,9 +22,9 @@ from kernels.geometry import ConvGeometry
 
 def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]]:
     """Return for each pass a few lines: which loop nest, how it is cut, and why."""
-    if depthwise.fits(geometry):
-        return _depthwise(geometry, dtype)
     lanes = plan.lanes_of(dtype)
+    if depthwise_plan.fits(geometry):
+        return _depthwise(geometry, lanes)
     weights = plan_weights.weight_plan(geometry, lanes)
     return {
         "forward": _gathered(plan.forward_plan(geometry, lanes), dtype),
@@ -92,30 +93,32 @@ def _tasks(shape: Any, tasks: int, part: str, dtype: np.dtype[Any]) -> list[str]
     ]
 
 
-def _depthwise(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]]:
-    forward = depthwise_plan.forward_plan(geometry)
-    backward = depthwise_plan.backward_plan(geometry)
-    sizes = forward.sizes
-    rows, columns = (
-        int(sizes[depthwise_plan.BLOCK_ROWS]),
-        int(sizes[depthwise_plan.SCRATCH_COLUMNS]),
-    )
+def _depthwise(geometry: ConvGeometry, lanes: int) -> dict[str, list[str]]:
+    forward = depthwise_plan.forward_plan(geometry, lanes)
+    backward = depthwise_plan.backward_plan(geometry, lanes)
     return {
         "forward": _depthwise_gathered(forward),
         "backward to the input": _depthwise_gathered(backward),
-        "backward to the weights": [
-            _depthwise_tasks(forward),
-            f"for each vector of channels, {rows} rows of {columns} source pixels are copied, "
-            "padding included, to stay in L1 or L2",
-            f"{depthwise_plan.TAP_BLOCK} taps are summed at once in registers",
-        ],
+        "backward to the weights": _depthwise_accumulated(geometry, lanes),
     }
 
 
-def _depthwise_gathered(chosen: depthwise_plan.Plan) -> list[str]:
-    begin, end = depthwise_plan.WHOLE_BEGIN, depthwise_plan.WHOLE_END
-    whole = sum(int(phase[end] - phase[begin]) for phase in chosen.phases)
-    columns = sum(int(phase[depthwise_plan.COLUMNS]) for phase in chosen.phases)
+def _depthwise_accumulated(geometry: ConvGeometry, lanes: int) -> list[str]:
+    if not depthwise_weight_plan.fits(geometry):
+        return ["as a convolution of one channel to each group: the window is too large"]
+    chosen = depthwise_weight_plan.weight_plan(geometry, lanes)
+    shape = chosen.shape[0]
+    return [
+        f"{chosen.tasks} tasks: {chosen.parts} partial results, added up in their order, of "
+        f"{shape['part_channels']} of {geometry.channels} channels",
+        f"sums of {depthwise_weight.TAPS} taps × {depthwise_weight.VECTORS} vectors in registers, "
+        f"over {shape['rectangles']} rectangles of pixels that have the same taps",
+    ]
+
+
+def _depthwise_gathered(chosen: plan.Plan) -> list[str]:
+    whole = sum(int(phase["whole_end"] - phase["whole_begin"]) for phase in chosen.phases)
+    columns = sum(int(phase["columns"]) for phase in chosen.phases)
     pixels, vectors = depthwise_kernel.TILE_PIXELS, depthwise_kernel.TILE_VECTORS
     return [
         "one channel to each group: channels fill the vectors, nothing is copied",
@@ -125,10 +128,8 @@ def _depthwise_gathered(chosen: depthwise_plan.Plan) -> list[str]:
     ]
 
 
-def _depthwise_tasks(chosen: depthwise_plan.Plan) -> str:
-    sizes = chosen.sizes
-    tasks, rows = int(sizes[depthwise_plan.TASKS]), int(sizes[depthwise_plan.BAND_ROWS])
-    return f"{tasks} tasks: bands of {rows} of {int(sizes[depthwise_plan.TARGET_ROWS])} rows"
+def _depthwise_tasks(chosen: plan.Plan) -> str:
+    return f"{chosen.tasks} tasks: bands of {chosen.band_rows} of {chosen.target_rows} rows"
 
 
 def _size(elements: int, dtype: np.dtype[Any]) -> str:

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kernels.backends.composition import Composition
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba import (
-    activation,
-    convolution,
-    depthwise,
-    memory,
-    normalization,
-    pooling,
-)
+from kernels.backends.numba.choosing import backward_plan, forward_plan
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
@@ -22,16 +14,12 @@ from kernels.backends.numba.operands import (
     loaded_read,
     norm_of,
 )
-from kernels.backends.numba.plan import backward_plan, forward_plan, lanes_of
 from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.updating import elementwise
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
-
-_apart = Composition(memory, convolution, pooling, normalization, activation)
-"""For depthwise convolutions, whose own loops gain more than fusing the general ones would."""
 
 __all__ = ["conv_backward", "conv_forward", "elementwise", "join_backward", "join_forward"]
 
@@ -46,9 +34,8 @@ def conv_forward(
     out: FloatArray,
 ) -> Moments | None:
     """Apply batch-norm and ReLU while loading, sum the output's moments while it is in cache."""
-    if depthwise.fits(geometry):
-        return _apart.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
-    plan = forward_plan(geometry, lanes_of(read.x.dtype))
+    loaded = loaded_read(read)
+    plan = forward_plan(geometry, read.x.dtype, loaded)
     O = geometry.out_channels
     moments, slots = (np.empty((2, O)), np.empty((plan.slots, 3, O))) if stats else (None, None)
     with FlatOutput(out) as y:
@@ -59,7 +46,7 @@ def conv_forward(
             by_output(weight),
             bias,
             y,
-            loaded=loaded_read(read),
+            loaded=loaded,
             finished=Finished(moments=moments, slots=slots),
         )
     return None if moments is None else Moments(*moments)
@@ -77,24 +64,13 @@ def conv_backward(
     grad_bias: FloatArray | None,
 ) -> Sums | None:
     """Pull the gradient while loading; mask the result, and sum it, while it is in cache."""
-    if depthwise.fits(geometry):
-        return _apart.conv_backward(
-            pull,
-            read,
-            weight,
-            geometry,
-            add=add,
-            grad_x=grad_x,
-            grad_weight=grad_weight,
-            grad_bias=grad_bias,
-        )
     x, g, pulled = flat_input(read.x), flat_input(pull.g), loaded_pull(pull)
     run_accumulate(
         geometry, x, g, grad_weight, read=loaded_read(read), pulled=pulled, grad_bias=grad_bias
     )
     if grad_x is None:
         return None
-    plan = backward_plan(geometry, lanes_of(x.dtype))
+    plan = backward_plan(geometry, x.dtype, pulled)
     norm = norm_of(read)
     slots = None if norm is None else np.empty((plan.slots, 2, geometry.channels))
     finished = Finished(

@@ -1,23 +1,19 @@
 """How the backend's functions are compiled, and where the machine code is kept.
 
-Decorators: ``serial`` for bodies that other jitted functions call, ``parallel`` for the thin
-``prange`` drivers that Python calls, whose code is kept on disk (``cache.py``). Most operations
-have none of their own: see ``tasks``.
+Decorators: ``serial`` for bodies that other jitted functions call, ``prange_driver`` for the one
+that Python calls, kept on disk (``cache.py``): all operations share it, see ``tasks``.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numba
 from numba import types
 
-from kernels.backends.numba import threads
 from kernels.backends.numba.cache import CheckedCache
 from kernels.backends.numba.parts import FOR_PARTS
-from kernels.capturing import refuse
 
 FLAGS: dict[str, Any] = {
     # Nothing that lets LLVM choose at run time between ways of adding up: with "reassoc" a row's
@@ -77,30 +73,10 @@ else:
     keep_to, restore = _keep_to, serial(lambda team: _set_num_threads(team))
 
 
-def parallel(function: Callable[..., None]) -> Callable[..., None]:
-    """Compile a ``prange`` driver, with a serial twin for processes forked after threads ran."""
-    threaded = _cached("parallel", function, parallel=PRANGE_ONLY)
-    single = _cached("serial", function)
-
-    @functools.wraps(function)
-    def driver(*arguments: Any) -> None:
-        refuse()  # what is done around these has not been gone through
-        if threads.forked():
-            single(*arguments)
-        else:
-            threads.run(threaded, arguments)
-
-    return driver
-
-
 def prange_driver(function: Callable[..., None]) -> Callable[..., None]:
     """Compile a function that has ``prange`` loops, and can do without them."""
-    return _cached("parallel", function, parallel=PRANGE_ONLY)
-
-
-def _cached(variant: str, function: Callable[..., None], **flags: Any) -> Callable[..., None]:
-    dispatcher = numba.njit(**FLAGS, **flags)(function)
+    dispatcher = numba.njit(**FLAGS, parallel=PRANGE_ONLY)(function)
     if not numba.config.DISABLE_JIT:
         module = function.__module__.rpartition(".")[2]
-        dispatcher._cache = CheckedCache(f"{module}.{function.__name__}-{variant}")
+        dispatcher._cache = CheckedCache(f"{module}.{function.__name__}-parallel")
     return dispatcher

@@ -73,13 +73,6 @@ def _are_rows(table: NDArray[Any], parts: tuple[NDArray[Any], ...]) -> bool:
     )
 
 
-def read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view of an array: Numba would compile a driver anew for those that are not."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
-
-
 class FlatOutput:
     """An output as a writeable vector in the order (N, ..., C); ``with`` copies back if it must."""
 

@@ -31,6 +31,11 @@ class Loaded:
     taken: NDArray[np.uint8] | None = None
     pool: NDArray[Any] | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether values are loaded as they are."""
+        return not self.relu and all(array is None for array in (self.norm, self.pulled, self.pool))
+
     def entries(self, source: FloatArray) -> tuple[Any, ...]:
         """Return a table's entries from X on, LOAD of them."""
         return (

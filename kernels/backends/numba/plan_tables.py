@@ -27,10 +27,16 @@ SHAPE = _fields(
     "source_rows source_columns source_channels pixel target_rows target_columns target_channels "
     "band_rows band_step first_row first_column scratch_rows scratch_columns phases "
     "winograd tiles_down tiles_across scratch_place products_place inner_place work "
-    "row block_rows first_term a_step part_channels neighbours grouped"
+    "row block_rows first_term a_step part_channels neighbours grouped "
+    "depthwise row_step column_step target_row_step target_column_step "
+    "rectangles rectangles_across"
 )
 PHASE = _fields("first_row pixels pixels_last first_block last_block")
 BLOCK = _fields("first last terms_before")
+ROW_PHASE = _fields("first_tap end_tap taps_across first_column columns whole_begin whole_end")
+TAP = _fields("row offset begin end")
+"""What depthwise convolutions have instead of PHASE and of segments; see ``depthwise_plan``."""
+
 POOL = _fields(
     "rows columns kernel_rows kernel_columns stride_rows stride_columns "
     "dilation_rows dilation_columns top left"

@@ -58,6 +58,11 @@ class WeightPlan:
         return int(self.shape["grouped"][0])
 
     @functools.cached_property
+    def depthwise(self) -> int:
+        """Whether each channel is summed in place, see ``depthwise_weight``."""
+        return int(self.shape["depthwise"][0])
+
+    @functools.cached_property
     def entries(self) -> tuple[Any, ...]:
         """The entries SHAPES and SEGMENTS."""
         return fixed(self.shape, self.segments)
@@ -86,7 +91,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
     segments, terms = _winograd_terms(s) if s["winograd"] else _direct_terms(s, geometry, lanes)
     s["first_term"], s["a_step"] = len(segments), geometry.width.stride * s["pixel"]
-    parts = _power_of_two(min(tasks, -(-MOST_PARTIALS // int(s["parts"])), int(most)))
+    parts = power_of_two(min(tasks, -(-MOST_PARTIALS // int(s["parts"])), int(most)))
     return WeightPlan(
         records(shape),
         pairs(segments, terms),
@@ -100,7 +105,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     )
 
 
-def _power_of_two(limit: int) -> int:
+def power_of_two(limit: int) -> int:
     """Return the largest power of two up to a limit: 7 parts keep 2 threads busy for 4 of them."""
     return 1 << max(1, limit).bit_length() - 1
 

@@ -36,6 +36,9 @@ from kernels.backends.numba.calls import (
     UNPACKING,
     WEIGHTS,
 )
+from kernels.backends.numba.choosing import weight_plan
+from kernels.backends.numba.depthwise import GATHER_DEPTHWISE
+from kernels.backends.numba.depthwise_weight import ACCUMULATE_DEPTHWISE
 from kernels.backends.numba.finishing import MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
@@ -44,10 +47,10 @@ from kernels.backends.numba.keeping import keeps, kept_entries
 from kernels.backends.numba.memory import empty, flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded, counted
 from kernels.backends.numba.packing import PACK, UNPACK
-from kernels.backends.numba.plan import Plan, lanes_of
-from kernels.backends.numba.plan_weights import weight_plan
+from kernels.backends.numba.plan import Plan
+from kernels.backends.numba.plan_weights import WeightPlan
 from kernels.backends.numba.reduction import add_up
-from kernels.backends.numba.tasks import Phase, run, team_for
+from kernels.backends.numba.tasks import Phase, Task, run, team_for
 from kernels.backends.numba.workspace import Borrowed
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry
@@ -89,6 +92,20 @@ def by_input(weight: FloatArray) -> Weights:
     return Weights(flat_parameter(weight), Cg * KH * KW, KH * KW)
 
 
+def _gathering(plan: Plan) -> tuple[Task, Task]:
+    """Return what packs the weights of a gather, and what runs it."""
+    if plan.depthwise:
+        return PACK_GROUPS, GATHER_DEPTHWISE
+    return (PACK_GROUPS, GATHER_GROUPS) if plan.grouped else (PACK, GATHER)
+
+
+def _accumulating(plan: WeightPlan) -> tuple[Task, Task]:
+    """Return what sums a weight gradient, and what unpacks it."""
+    if plan.depthwise:
+        return ACCUMULATE_DEPTHWISE, UNPACK_GROUPS
+    return (ACCUMULATE_GROUPS, UNPACK_GROUPS) if plan.grouped else (ACCUMULATE, UNPACK)
+
+
 def _most(team: int) -> int:
     """Return how many threads' working memory a team needs."""
     return 1 if team == 1 else threads.most()
@@ -108,7 +125,7 @@ def run_gather(
     """Pack the weights and run the loop nest of a gather."""
     team = _team(geometry)
     plain, points, start = plan.plain_size, plan.points_size, plan.start_size
-    pack, gather = (PACK_GROUPS, GATHER_GROUPS) if plan.grouped else (PACK, GATHER)
+    pack, gather = _gathering(plan)
     phases = [
         Phase(pack, plan.packing_tasks, team_for((plain + points) * PACKING_WORK)),
         Phase(gather, plan.tasks, team),
@@ -150,7 +167,7 @@ def run_accumulate(
     if geometry.batch == 0:
         also(out.fill, 0)
         return
-    plan = weight_plan(geometry, lanes_of(source.dtype))
+    plan = weight_plan(geometry, source.dtype, read, pulled)
     slots = None
     if grad_bias is not None:
         slots = np.empty((plan.parts, geometry.out_channels))
@@ -158,8 +175,7 @@ def run_accumulate(
     sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = _team(geometry)
-    grouped, plain = (ACCUMULATE_GROUPS, UNPACK_GROUPS), (ACCUMULATE, UNPACK)
-    accumulate, unpack = grouped if plan.grouped else plain
+    accumulate, unpack = _accumulating(plan)
     phases = (
         Phase(accumulate, plan.tasks, team),
         Phase(unpack, plan.blocks, team_for(sums * PACKING_WORK)),

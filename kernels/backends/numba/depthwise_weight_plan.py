@@ -1,0 +1,109 @@
+"""Plans for the weight gradient of depthwise convolutions: rectangles with the same taps, tasks.
+
+Rows have the same taps in spans, mostly three: where the window leaves the image above, where it
+lies within, where it leaves it below; likewise columns. A span of each makes a rectangle.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from kernels.backends.numba.axes import Gather, forward_gather
+from kernels.backends.numba.depthwise_plan import inside, shape_of, sizes_of
+from kernels.backends.numba.depthwise_weight import RECTANGLE, TAP, TAPS, VECTORS
+from kernels.backends.numba.plan_tables import Table
+from kernels.backends.numba.plan_weights import WeightPlan, power_of_two
+from kernels.geometry import ConvGeometry
+
+MOST_PARTIALS, LEAST_PIXELS = 16, 300
+"""Weight gradients that are summed side by side, and merged in their order; pixels that each takes.
+Of fewer pixels there are parts of the channels instead, as long as there are LEAST_TASKS."""
+
+LEAST_TASKS = 32
+"""Parts that all of it is cut into, where there are enough channels."""
+
+MOST_TAPS = 121
+"""Of a window: the table of rectangles grows with the square, 60,000 entries for 11 × 11."""
+
+
+class Span(NamedTuple):
+    """Target rows or columns that have the same taps: number and source shift of each."""
+
+    begin: int
+    end: int
+    taps: list[tuple[int, int]]
+
+
+def fits(geometry: ConvGeometry) -> bool:
+    """Tell whether the window is not too large."""
+    return geometry.height.kernel * geometry.width.kernel <= MOST_TAPS
+
+
+@functools.lru_cache(maxsize=256)
+def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
+    """Plan the weight gradient of a depthwise convolution."""
+    rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
+    down, across = _spans(rows), _spans(columns)
+    kernel, C = geometry.width.kernel, geometry.channels
+    partials, cut = _cut(geometry, rows.target_size, columns.target_size, lanes)
+    sizes = sizes_of(geometry, rows, columns, lanes) | cut
+    sizes |= {"terms": geometry.height.kernel * kernel}
+    sizes |= {"rectangles": len(down) * len(across), "rectangles_across": len(across)}
+    size = sizes["grouped"] * lanes * sizes["terms"]
+    return WeightPlan(
+        shape_of(sizes),
+        _rectangles(down, across, kernel, columns.source_size * C, C),
+        parts=partials,
+        tasks=partials * sizes["parts"],
+        blocks=sizes["grouped"],
+        size=size,
+        work=sizes["work"],
+        unpack_work=size,
+        cycles=None,
+    )
+
+
+def _cut(geometry: ConvGeometry, rows: int, columns: int, lanes: int) -> tuple[int, dict[str, int]]:
+    """Return how many partial results there are, and how their rows and channels are cut."""
+    batch, unit = geometry.batch, VECTORS * lanes
+    partials = power_of_two(min(MOST_PARTIALS, batch * rows * columns // LEAST_PIXELS))
+    band_rows = -(-rows // -(-partials // batch))
+    bands = -(-rows // band_rows)
+    partials = min(partials, batch * bands)
+    units = -(-geometry.channels // unit)
+    part_channels = -(-units // min(units, -(-LEAST_TASKS // partials))) * unit
+    parts = -(-geometry.channels // part_channels)
+    cut = {"band_rows": band_rows, "bands": bands, "parts": parts, "part_channels": part_channels}
+    return partials, cut
+
+
+def _spans(axis: Gather) -> list[Span]:
+    """Return the runs of target pixels that have the same taps."""
+    taps = axis.phases[0].taps
+    ranges = [inside(shift, axis.target_size, axis) for _, shift in taps]
+    cuts = sorted({0, axis.target_size, *itertools.chain(*ranges)})
+    return [
+        Span(begin, end, [tap for tap, (b, e) in zip(taps, ranges, strict=True) if b <= begin < e])
+        for begin, end in itertools.pairwise(cuts)
+    ]
+
+
+def _rectangles(
+    rows: list[Span], columns: list[Span], kernel: int, row_step: int, column_step: int
+) -> Table:
+    """Return the table of rectangles and their taps: see ``depthwise_weight``."""
+    rectangles: list[tuple[int, ...]] = []
+    taps: list[tuple[int, int]] = []
+    first = len(rows) * len(columns) * RECTANGLE
+    for row, column in itertools.product(rows, columns):
+        both = itertools.product(row.taps, column.taps)
+        own = [(p * kernel + q, i * row_step + j * column_step) for (p, i), (q, j) in both]
+        own += [(-1, offset) for _, offset in own[-1:]] * (-len(own) % TAPS)
+        places = [first + TAP * n for n in (len(taps), len(taps) + len(own))]
+        rectangles.append((row.begin, row.end, column.begin, column.end, *places))
+        taps += own
+    return np.array([*itertools.chain(*rectangles, *taps)], np.int64)
