@@ -50,10 +50,12 @@ TASKS = (
     "normalization_tasks.MOMENTS",
     "dense.FORWARD",
     "turning.TURN",
+    "loss.SOFTMAX",
+    "dense.ROW",
     "normalization_tasks.MASKED_SUMS",
     "gathering.GATHER",
 )
-"""What a training step needs, by module and name: what it needs last comes first.
+"""What a training step needs, by module and name, then a prediction: what is needed last first.
 
 But ACCUMULATE waits until the first process has compiled the micro-kernel, which both need; and
 READ_MAXIMA takes too long to come last: the first process would start with it as well.
