@@ -49,8 +49,8 @@ def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch)
     """In training both ways, and in prediction."""
     captures = []
 
-    def recorded(function: Callable[[], object]) -> Capture | None:
-        captures.append(capture(function))
+    def recorded(function: Callable[[], object], *, steady: bool) -> Capture | None:
+        captures.append(capture(function, steady=steady))
         return captures[-1]
 
     monkeypatch.setattr(program, "capture", recorded)
