@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from kernels.backends.numba.calls import tap_at
-from kernels.backends.numba.jit import serial
+from kernels.backends.numba.jit import unrolled
 from kernels.backends.numba.vector import (
     lanes,
     load,
@@ -41,7 +41,7 @@ def _make_tiles(pixels: int, vectors: int) -> Callable[..., Any]:
     """
     count = pixels * vectors
 
-    @serial
+    @unrolled
     def tiles(
         target, to, to_step, source, at, at_step, weights, terms, start,
         C, taps, begin, end, first, last, below,
@@ -77,7 +77,7 @@ def _make_tiles(pixels: int, vectors: int) -> Callable[..., Any]:
 def _make_edges(pixels: int, vectors: int) -> Callable[..., Any]:
     """Make the same for the channels that are left, one vector at a time."""
 
-    @serial
+    @unrolled
     def edges(
         target, to, to_step, source, at, at_step, weights, terms, start,
         C, taps, begin, end, first, last,
@@ -110,7 +110,7 @@ def _make_ends(vectors: int, *, whole: bool) -> Callable[..., Any]:
     Either over whole vectors, or over the channels that are left, one vector at a time.
     """
 
-    @serial
+    @unrolled
     def ends(
         target, to, to_step, source, at, at_step, weights, terms, start,
         C, taps, begin, end, first, last, columns,

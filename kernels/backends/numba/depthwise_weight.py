@@ -30,7 +30,7 @@ from kernels.backends.numba.calls import (
 )
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.finishing import sum_pixels
-from kernels.backends.numba.jit import serial
+from kernels.backends.numba.jit import serial, unrolled
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     add,
@@ -128,7 +128,7 @@ def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
     """Make what adds up the products of ``TAPS`` taps and some vectors over rows of a rectangle."""
     count = TAPS * vectors
 
-    @serial
+    @unrolled
     def add_products(
         sums, source, place, grad, pixel, s, table, rectangle, tap, rows, c, valid,
     ):  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.jit import serial
+from kernels.backends.numba.jit import unrolled
 from kernels.backends.numba.memory import empty
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
@@ -58,7 +58,7 @@ def _multiply_adds_of_thread(work, call, part):
     _multiply_adds(work, part * _PER_THREAD, call[0])
 
 
-@serial
+@unrolled
 def _multiply_adds(data, start, links):
     width = lanes(data)
     factor, addend = broadcast(data, start), broadcast(data, start + 1)

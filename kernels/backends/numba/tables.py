@@ -74,6 +74,9 @@ class Tables:
         if not {number for _, number, _ in changes}.issuperset(range(len(given), len(arrays))):
             return None
         layouts = [(array.shape, array.dtype, array.nbytes, array.strides) for array in written]
+        replaced = {place for place, _, _ in changes}
+        kept = [array for place, array in self.arrays.items() if place not in replaced]
+        own = self.numbers
 
         def run(others: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
             places, results = _starts(others, orders), []
@@ -81,11 +84,13 @@ class Tables:
                 result, place = aligned(*layout)
                 results.append(result)
                 places.append(place)
-            numbers = self.numbers.copy()
+            numbers = own.copy()
             for place, number, offset in changes:
                 numbers[place] = places[number] + offset
             execute(numbers)
             return results
+
+        vars(run)["kept"] = kept  # in memory as long as it is
 
         return run
 
