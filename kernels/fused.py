@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from kernels import dispatch
 from kernels.backends import contract
 from kernels.backends.composition import composed
-from kernels.backends.contract import FloatArray, FusedBackend
+from kernels.backends.contract import FloatArray
 from kernels.elementwise import Step, Temporary
 from kernels.errors import ShapeError
 from kernels.fused_checks import (
@@ -39,10 +39,12 @@ from kernels.fused_checks import (
     check_pull,
     check_read,
     check_steps,
+    fused_backend,
     joined_shape,
 )
+from kernels.fused_norm import norm_backward, norm_forward, norm_track
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import MOST_TAPS, NOWHERE, Moments, Pull, Read, Sums
+from kernels.lazy import MOST_TAPS, NOWHERE, Moments, Pull, Read, Running, Sums
 
 __all__ = [
     "MOST_TAPS",
@@ -50,6 +52,7 @@ __all__ = [
     "Moments",
     "Pull",
     "Read",
+    "Running",
     "Step",
     "Sums",
     "Temporary",
@@ -59,6 +62,9 @@ __all__ = [
     "gains",
     "join_backward",
     "join_forward",
+    "norm_backward",
+    "norm_forward",
+    "norm_track",
     "offered",
 ]
 
@@ -129,7 +135,7 @@ def conv_forward(
     ShapeError, TypeError, UnknownBackendError
         If an argument does not fit, or the backend has no fused operations.
     """
-    chosen = _resolve(backend)
+    chosen = fused_backend(backend)
     check_read("read", read, geometry.x_shape)
     check_parameters(read.x, weight, bias, geometry)
     check_array("out", out, geometry.y_shape, read.x)
@@ -176,7 +182,7 @@ def conv_backward(
     ShapeError, TypeError, UnknownBackendError
         If an argument does not fit, or the backend has no fused operations.
     """
-    chosen = _resolve(backend)
+    chosen = fused_backend(backend)
     check_pull(pull, geometry.y_shape)
     check_read("read", read, geometry.x_shape)
     check_parameters(read.x, weight, grad_bias, geometry)
@@ -229,7 +235,7 @@ def join_forward(
     ShapeError, TypeError, UnknownBackendError
         If an argument does not fit, or the backend has no fused operations.
     """
-    chosen = _resolve(backend)
+    chosen = fused_backend(backend)
     shape = joined_shape(reads, pool)
     check_array("out", out, shape if pool is None else pool.y_shape, reads[0].x)
     check_position(position, pool)
@@ -272,7 +278,7 @@ def join_backward(
     ShapeError, TypeError, UnknownBackendError
         If an argument does not fit, or the backend has no fused operations.
     """
-    chosen = _resolve(backend)
+    chosen = fused_backend(backend)
     shape = joined_shape(reads, pool)
     check_array("grad_y", grad_y, shape if pool is None else pool.y_shape, y)
     check_array("y", y, grad_y.shape, reads[0].x)
@@ -302,14 +308,6 @@ def elementwise(steps: Sequence[Step], *, backend: str | None = None) -> None:
         If the arrays are not C-contiguous and of one shape and dtype, a step is none that there is,
         or the backend has no fused operations.
     """
-    chosen = _resolve(backend)
+    chosen = fused_backend(backend)
     check_steps(steps)
     chosen.elementwise(steps)
-
-
-def _resolve(backend: str | None) -> FusedBackend:
-    chosen = dispatch.resolve(backend)
-    if not contract.offers_fused(chosen):
-        name = dispatch.chosen_name(backend)
-        raise TypeError(f"backend {name!r} has no fused operations; train with fuse=False")
-    return cast(FusedBackend, chosen)

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kernels.backends.contract import FloatArray
+from kernels import dispatch
+from kernels.backends import contract
+from kernels.backends.contract import FloatArray, FusedBackend
 from kernels.elementwise import MOST_TEMPORARIES, OPERATIONS, Step, Temporary
 from kernels.errors import ShapeError
 from kernels.geometry import ConvGeometry, PoolGeometry
 from kernels.lazy import MOST_TAPS, Pull, Read
 
 
-def check_array(name: str, array: FloatArray, shape: tuple[int, ...], like: FloatArray) -> None:
+def fused_backend(name: str | None) -> FusedBackend:
+    """Return a backend, the current one if none is named, that has the fused operations."""
+    chosen = dispatch.resolve(name)
+    if not contract.offers_fused(chosen):
+        raise TypeError(
+            f"backend {dispatch.chosen_name(name)!r} has no fused operations; train with fuse=False"
+        )
+    return cast(FusedBackend, chosen)
+
+
+def check_array(name: str, array: NDArray[Any], shape: tuple[int, ...], like: NDArray[Any]) -> None:
     """Check an array's shape, and its dtype against another's."""
     if array.shape != shape:
         raise ShapeError(f"{name} must have shape {shape}, got {array.shape}")
@@ -38,6 +51,13 @@ def _check_channels(name: str, x: FloatArray, *per_channel: FloatArray | None) -
             raise ShapeError(f"{name} must have all of its numbers per channel, or none")
         if array is not None:
             check_array(f"{name}'s numbers per channel", array, x.shape[1:2], x)
+
+
+def check_in_order(**arrays: NDArray[Any]) -> None:
+    """Check that arrays which are written are C-contiguous."""
+    for name, array in arrays.items():
+        if not array.flags.c_contiguous:
+            raise ShapeError(f"{name} must be C-contiguous, got strides {array.strides}")
 
 
 def check_pull(pull: Pull, shape: tuple[int, ...]) -> None:

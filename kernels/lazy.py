@@ -79,6 +79,14 @@ class Moments(NamedTuple):
     var: Float64
 
 
+class Running(NamedTuple):
+    """Running statistics: means and variances, (C,) arrays, and batches seen, () of int64."""
+
+    mean: FloatArray
+    var: FloatArray
+    batches: NDArray[np.int64]
+
+
 class Sums(NamedTuple):
     """``Σ g`` and ``Σ g · (x - mean)`` of each channel, (C,): what batch-norm's backward needs."""
 
@@ -109,6 +117,22 @@ def normalizer(moments: Moments, weight: FloatArray, bias: FloatArray, eps: floa
         lost = moments.mean - mean
         shift = bias - np.where(np.abs(lost) > 0, scale * lost, 0.0)
     return Normalizer(mean, rstd, scale.astype(dtype), shift.astype(dtype))
+
+
+def follow(
+    running: Running, mean: FloatArray, rstd: FloatArray, eps: float, count: int, momentum: float
+) -> None:
+    """Move running statistics towards a batch's, in place.
+
+    ``running = (1 - momentum) · running + momentum · batch``, the variance unbiased, as in PyTorch.
+    The batch's biased one is ``1 / rstd² - eps``; ``count`` is M, the values of a channel.
+    """
+    with np.errstate(divide="ignore"):  # an infinite variance has rstd 0
+        var = np.maximum(1 / np.square(rstd, dtype=np.float64) - eps, 0)
+    unbiased = var * (count / (count - 1))
+    for statistic, batch in ((running.mean, mean.astype(np.float64)), (running.var, unbiased)):
+        statistic[...] = (1 - momentum) * statistic + momentum * batch
+    running.batches[...] += 1
 
 
 class BatchNormPull(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 
 import kernels
 from cnn.fusion.memory import Buffer
-from cnn.fusion.stages import Stage, arrays_of
+from cnn.fusion.stages import Stage, arrays_of, norm_held
 from cnn.fusion.values import Value, check_parameters
 from cnn.layers import (
     AvgPool2d,
@@ -21,7 +21,7 @@ from cnn.layers import (
     Softmax,
 )
 from cnn.layers.normalization import BatchNorm
-from kernels import dispatch
+from kernels import dispatch, fused
 from kernels.capturing import also
 from kernels.geometry import PoolGeometry
 
@@ -134,8 +134,8 @@ class NormStage(PlainStage[BatchNorm]):
         self._mean, self._rstd = (np.empty_like(layer.weight.data) for _ in range(2))
 
     def held(self) -> tuple[object, ...]:
-        """Return the parameters' arrays, and eps."""
-        return *arrays_of(self.layer), self.layer.eps
+        """Return its arrays and settings."""
+        return norm_held(self.layer)
 
     def forward(self) -> None:
         """Normalise, and let the running statistics follow."""
@@ -145,7 +145,10 @@ class NormStage(PlainStage[BatchNorm]):
         dispatch.resolve(None).batch_norm(
             x, weight, bias, layer.eps, out=self.y.array, mean=self._mean, rstd=self._rstd
         )
-        also(layer.track_rstd, self._mean, self._rstd, x.size // x.shape[1])
+        fused.norm_track(
+            *(self._mean, self._rstd, layer.eps, x.size // x.shape[1], layer.momentum),
+            running=layer.running,
+        )
 
     def backward(self) -> None:
         """Compute all three gradients."""

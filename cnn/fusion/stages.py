@@ -95,6 +95,11 @@ def arrays_of(layer: Conv2d | Linear | BatchNorm) -> tuple[object, ...]:
     return weight.data, weight.grad, bias.data, bias.grad
 
 
+def norm_held(layer: BatchNorm) -> tuple[object, ...]:
+    """Return the arrays and settings of a batch-norm."""
+    return *arrays_of(layer), *layer.running, layer.eps, layer.momentum
+
+
 class ConvStage(Stage):
     """A convolution that reads through batch-norm and ReLU, and takes moments for the next.
 
@@ -126,9 +131,9 @@ class ConvStage(Stage):
         self._grad_x: Buffer | None = None
 
     def held(self) -> tuple[object, ...]:
-        """Return the parameters' arrays, those of the batch-norm behind it too."""
+        """Return the parameters' arrays, and what the batch-norm behind it has."""
         own = arrays_of(self.layer)
-        return own if self.norm is None else own + arrays_of(self.norm.layer)
+        return own if self.norm is None else own + norm_held(self.norm.layer)
 
     def forward(self) -> None:
         """Convolve; normalise by the moments that come with it."""

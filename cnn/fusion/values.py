@@ -9,9 +9,9 @@ import numpy as np
 from cnn.arrays import FloatArray
 from cnn.fusion.memory import Buffer, Shape
 from cnn.layers.normalization import BatchNorm
-from kernels.capturing import also
+from kernels import fused
 from kernels.geometry import PoolGeometry
-from kernels.lazy import Moments, Pull, Read, Sums, normalizer, pullback
+from kernels.lazy import Moments, Pull, Read, Sums
 from kernels.ops import checks
 
 
@@ -36,17 +36,18 @@ class Norm:
 
     def take(self, moments: Moments) -> None:
         """Normalise by the batch's moments, and let the running ones follow them."""
-        check_parameters(self.layer)
-        also(self._take, moments)
-
-    def _take(self, moments: Moments) -> None:
+        layer = self.layer
+        check_parameters(layer)
         self._normalize(moments)
-        self.layer.track(self._read[0], moments.var, self.count)
+        fused.norm_track(
+            *(self._read[0], self._rstd, layer.eps, self.count, layer.momentum),
+            running=layer.running,
+        )
 
     def _normalize(self, moments: Moments) -> None:
         layer = self.layer
-        numbers = normalizer(moments, layer.weight.data, layer.bias.data, layer.eps)
-        self._read[0], self._rstd[:], self._read[1], self._read[2] = numbers
+        weight, bias = layer.weight.data, layer.bias.data
+        fused.norm_forward(moments, weight, bias, layer.eps, rstd=self._rstd, out=self._read)
 
     def take_running(self) -> None:
         """Normalise by the running statistics, looked up anew unless all are as last time."""
@@ -68,15 +69,14 @@ class Norm:
 
     def pull(self, g: FloatArray, x: FloatArray) -> Pull:
         """Return the gradient in front of the batch-norm, and set those of its parameters."""
-        also(self._pull_back, self.sums)
+        weight, bias = self.layer.weight, self.layer.bias
+        fused.norm_backward(
+            *(self.sums, weight.data, self._read[0], self._rstd, self.count),
+            out=self._pull,
+            grad_weight=weight.grad_array(),
+            grad_bias=bias.grad_array(),
+        )
         return Pull(g, x, *self._pull)
-
-    def _pull_back(self, sums: Sums) -> None:
-        layer = self.layer
-        back = pullback(sums, layer.weight.data, self._rstd, self.count)
-        self._pull[0], self._pull[1:] = self._read[0], back[:3]
-        layer.weight.grad_array()[...] = back.grad_weight
-        layer.bias.grad_array()[...] = back.grad_bias
 
 
 def check_parameters(layer: BatchNorm) -> None:

@@ -11,6 +11,7 @@ import kernels
 from cnn.arrays import AnyArray, FloatArray, float_dtype
 from cnn.layers.base import Layer, Saved
 from cnn.parameter import Parameter
+from kernels.lazy import Running, follow
 from kernels.ops import checks
 
 
@@ -79,7 +80,7 @@ class BatchNorm(Layer):
                 x, weight, bias, self.running_mean, self.running_var, eps=self.eps
             )
         y, mean, rstd = kernels.batch_norm(x, weight, bias, eps=self.eps)
-        self.track_rstd(mean, rstd, x.size // x.shape[1])
+        follow(self.running, mean, rstd, self.eps, x.size // x.shape[1], self.momentum)
         self._saved.keep((x, mean, rstd))
         return y
 
@@ -103,26 +104,10 @@ class BatchNorm(Layer):
             "num_batches_tracked": self.num_batches_tracked,
         }
 
-    def track(self, mean: FloatArray, var: FloatArray, count: int) -> None:
-        """Move the running statistics towards a batch's mean and biased variance.
-
-        Parameters
-        ----------
-        mean, var : (C,) array
-            Of the batch; ``var`` in float64.
-        count : int
-            Values of a channel, 2 or more.
-        """
-        unbiased = var * (count / (count - 1))
-        for running, batch in ((self.running_mean, mean), (self.running_var, unbiased)):
-            running[...] = (1 - self.momentum) * running + self.momentum * batch
-        self.num_batches_tracked += 1
-
-    def track_rstd(self, mean: FloatArray, rstd: FloatArray, count: int) -> None:
-        """Do as :meth:`track`, given ``rstd = 1 / sqrt(var + eps)`` instead of the variance."""
-        with np.errstate(divide="ignore"):  # an infinite variance has rstd 0
-            var = np.maximum(1 / np.square(rstd, dtype=np.float64) - self.eps, 0)
-        self.track(mean, var, count)
+    @property
+    def running(self) -> Running:
+        """The running statistics together, as the fused operations take them."""
+        return Running(self.running_mean, self.running_var, self.num_batches_tracked)
 
 
 class BatchNorm1d(BatchNorm):

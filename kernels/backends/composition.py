@@ -18,7 +18,18 @@ from numpy.typing import DTypeLike, NDArray
 from kernels.backends.contract import FloatArray, IntArray
 from kernels.elementwise import MOST_TEMPORARIES, Step, by_numpy
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
-from kernels.lazy import NOWHERE, Moments, Pull, Read, Sums
+from kernels.lazy import (
+    NOWHERE,
+    Float64,
+    Moments,
+    Pull,
+    Read,
+    Running,
+    Sums,
+    follow,
+    normalizer,
+    pullback,
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,50 @@ class Composition:
         if out is not None:
             out[...] = grad
         return tuple(self._sums(grad, read) for read in reads)
+
+    def norm_forward(
+        self,
+        moments: Moments,
+        weight: FloatArray,
+        bias: FloatArray,
+        eps: float,
+        *,
+        rstd: Float64,
+        out: FloatArray,
+    ) -> None:
+        """Write what ``lazy.normalizer`` returns."""
+        out[0], rstd[...], out[1], out[2] = normalizer(moments, weight, bias, eps)
+
+    def norm_backward(
+        self,
+        sums: Sums,
+        weight: FloatArray,
+        mean: FloatArray,
+        rstd: Float64,
+        count: int,
+        *,
+        out: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+    ) -> None:
+        """Write what ``lazy.pullback`` returns."""
+        out[0] = mean
+        out[1], out[2], out[3], grad_weight[...], grad_bias[...] = pullback(
+            sums, weight, rstd, count
+        )
+
+    def norm_track(
+        self,
+        mean: FloatArray,
+        rstd: FloatArray,
+        eps: float,
+        count: int,
+        momentum: float,
+        *,
+        running: Running,
+    ) -> None:
+        """Do as ``lazy.follow``."""
+        follow(running, mean, rstd, eps, count, momentum)
 
     def elementwise(self, steps: Sequence[Step]) -> None:
         """Do one step after the other."""

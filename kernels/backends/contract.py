@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kernels.elementwise import Step
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import Moments, Pull, Read, Sums
+from kernels.lazy import Float64, Moments, Pull, Read, Running, Sums
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -251,6 +251,44 @@ class FusedBackend(Backend, Protocol):
         out: FloatArray | None,
     ) -> tuple[Sums | None, ...]:
         """Write the gradient in front of ReLU; return the sums of each read that has a mean."""
+
+    def norm_forward(
+        self,
+        moments: Moments,
+        weight: FloatArray,
+        bias: FloatArray,
+        eps: float,
+        *,
+        rstd: Float64,
+        out: FloatArray,
+    ) -> None:
+        """Write batch-norm's numbers for a read into ``out``, and ``rstd``."""
+
+    def norm_backward(
+        self,
+        sums: Sums,
+        weight: FloatArray,
+        mean: FloatArray,
+        rstd: Float64,
+        count: int,
+        *,
+        out: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+    ) -> None:
+        """Write batch-norm's numbers for a pull into ``out``, and its parameters' gradients."""
+
+    def norm_track(
+        self,
+        mean: FloatArray,
+        rstd: FloatArray,
+        eps: float,
+        count: int,
+        momentum: float,
+        *,
+        running: Running,
+    ) -> None:
+        """Move running statistics towards a batch's."""
 
     def elementwise(self, steps: Sequence[Step]) -> None:
         """Do elementwise steps on C-contiguous arrays of one shape, each rounded."""

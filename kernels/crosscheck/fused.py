@@ -15,7 +15,7 @@ import numpy as np
 
 from kernels import fused
 from kernels.backends.contract import FloatArray
-from kernels.crosscheck import fused_limits
+from kernels.crosscheck import fused_limits, fused_norms
 from kernels.crosscheck.cases import Case
 from kernels.crosscheck.drawing import (
     TILED_ONE_IN,
@@ -256,5 +256,8 @@ FUSED_OPERATIONS: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[[Draw
     "conv_backward": (conv_backward, draw_conv_backward),
     "join_forward": (join_forward, draw_join_forward),
     "join_backward": (join_backward, draw_join_backward),
+    "norm_forward": (fused_norms.norm_forward, fused_norms.draw_norm_forward),
+    "norm_backward": (fused_norms.norm_backward, fused_norms.draw_norm_backward),
+    "norm_track": (fused_norms.norm_track, fused_norms.draw_norm_track),
     "elementwise": (elementwise, draw_elementwise),
 }

@@ -60,6 +60,8 @@ def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch)
         fused.evaluate(batch(image), 5)
     assert len(captures) >= 3
     assert None not in captures
+    if name == "mnist_cnn":  # one call of compiled code for each pass of a step
+        assert [len(each.steps) for each in captures[:2]] == [1, 1]
 
 
 @pytest.mark.slow

@@ -33,7 +33,10 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "new parameter": lambda m: setattr(m.layers[11], "bias", cnn.Parameter(np.arange(3.0))),
     "setting": lambda m: setattr(m.layers[1], "eps", 0.5),
     "setting behind": lambda m: setattr(m.layers[9], "eps", 0.5),
-    "momentum": lambda m: setattr(m.layers[9], "momentum", 0.5),
+    "momentum": lambda m: setattr(m.layers[1], "momentum", 0.5),
+    "momentum behind": lambda m: setattr(m.layers[9], "momentum", 0.5),
+    "new statistics": lambda m: setattr(m.layers[1], "running_mean", np.full(32, 0.5)[::2]),
+    "new statistics behind": lambda m: setattr(m.layers[9], "running_var", np.full(128, 2.0)),
     "running statistics": lambda m: m.layers[1].running_var.__imul__(4.0),
 }
 

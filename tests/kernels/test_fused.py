@@ -10,7 +10,7 @@ import pytest
 import kernels
 from kernels import fused
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
-from kernels.lazy import NOWHERE, Moments, Pull, Read, Sums, normalizer, pullback
+from kernels.lazy import NOWHERE, Moments, Pull, Read, Running, Sums, normalizer, pullback
 from tests.kernels.broken import broken
 from tests.kernels.comparing import random
 
@@ -270,3 +270,31 @@ def test_pullback_is_batch_norms_gradient():
     assert_close(a * grad + b * centred + c, wanted.grad_x)
     assert_close(back.grad_weight, wanted.grad_weight)
     assert_close(back.grad_bias, wanted.grad_bias)
+
+
+def test_norms_arguments_are_checked():
+    moments, rstd, out = Moments(CHANNEL, CHANNEL), np.ones(3), np.ones((4, 3))
+    narrow = CHANNEL.astype("float32")
+    running = Running(CHANNEL, CHANNEL, np.array(0))
+    settings = (1e-5, 7, 0.1)
+    for call, message in (
+        (lambda: norm_forward(moments, rstd=rstd, out=out), r"out must have shape \(3, 3\)"),
+        (lambda: norm_forward(Moments(CHANNEL, narrow), rstd=rstd, out=out[:3]), "var must be of"),
+        (lambda: norm_forward(moments, rstd=rstd[:2], out=out[:3]), "rstd must have shape"),
+        (lambda: norm_forward(moments, rstd=rstd, out=np.ones((3, 6))[:, ::2]), "C-contiguous"),
+        (lambda: norm_backward(Sums(rstd, narrow), out=out), "sums.grad_x must be of float64"),
+        (lambda: norm_backward(Sums(rstd, rstd), out=out[:3]), r"out must have shape \(4, 3\)"),
+        (lambda: fused.norm_track(CHANNEL, narrow, *settings, running=running), "rstd must be of"),
+        (lambda: fused.norm_track(narrow, rstd, *settings, running=running), "running.mean must"),
+    ):
+        with pytest.raises((kernels.ShapeError, TypeError), match=message):
+            call()
+
+
+def norm_forward(moments, **results):
+    fused.norm_forward(moments, CHANNEL, CHANNEL, 1e-5, **results, backend="naive")
+
+
+def norm_backward(sums, out):
+    gradients = {"grad_weight": np.ones(3), "grad_bias": np.ones(3)}
+    fused.norm_backward(sums, *3 * [CHANNEL], 7, out=out, **gradients, backend="naive")

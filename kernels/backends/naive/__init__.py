@@ -19,6 +19,9 @@ from kernels.backends.naive.fused import (
     elementwise,
     join_backward,
     join_forward,
+    norm_backward,
+    norm_forward,
+    norm_track,
 )
 from kernels.backends.naive.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.naive.memory import empty
@@ -61,6 +64,9 @@ __all__ = [
     "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
+    "norm_backward",
+    "norm_forward",
+    "norm_track",
     "relu",
     "relu_backward",
     "softmax",

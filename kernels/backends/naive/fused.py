@@ -13,4 +13,7 @@ conv_forward = _composition.conv_forward
 conv_backward = _composition.conv_backward
 join_forward = _composition.join_forward
 join_backward = _composition.join_backward
+norm_forward = _composition.norm_forward
+norm_backward = _composition.norm_backward
+norm_track = _composition.norm_track
 elementwise = _composition.elementwise

@@ -17,6 +17,9 @@ from kernels.backends.numba.fused import (
     elementwise,
     join_backward,
     join_forward,
+    norm_backward,
+    norm_forward,
+    norm_track,
 )
 from kernels.backends.numba.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.numba.memory import empty
@@ -62,6 +65,9 @@ __all__ = [
     "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
+    "norm_backward",
+    "norm_forward",
+    "norm_track",
     "relu",
     "relu_backward",
     "softmax",

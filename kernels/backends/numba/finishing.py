@@ -128,6 +128,13 @@ def _add_to(slots, at, vector, valid, work, inner):
         slots[at + i] += work[inner + i]
 
 
+def _clear_slots(work, call, _):
+    """Begin what :func:`sum_pixels` adds to."""
+    slots = doubles_at(call[SLOTS], 0)
+    for i in range(call[SLOTTED]):
+        slots[i] = 0.0
+
+
 def _merge_moments(work, call, _):
     """Merge the tasks' moments, [task][shift, Σ (y - shift), Σ (y - shift)²][channel].
 
@@ -152,4 +159,4 @@ def _merge_moments(work, call, _):
         merged[c], merged[C + c] = mean, var / total
 
 
-MERGE_MOMENTS = Task(_merge_moments)
+CLEAR_SLOTS, MERGE_MOMENTS = Task(_clear_slots), Task(_merge_moments)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.channels import norm_backward, norm_forward, norm_track
 from kernels.backends.numba.choosing import backward_plan, forward_plan
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
@@ -17,11 +18,19 @@ from kernels.backends.numba.operands import (
 from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
 from kernels.backends.numba.updating import elementwise
-from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
 
-__all__ = ["conv_backward", "conv_forward", "elementwise", "join_backward", "join_forward"]
+__all__ = [
+    "conv_backward",
+    "conv_forward",
+    "elementwise",
+    "join_backward",
+    "join_forward",
+    "norm_backward",
+    "norm_forward",
+    "norm_track",
+]
 
 
 def conv_forward(
@@ -87,5 +96,5 @@ def conv_backward(
     if slots is None:
         return None
     sums = np.empty(slots.shape[1:])
-    also(add_up, slots, sums)
+    add_up(slots, sums)
     return Sums(sums[0], sums[1])

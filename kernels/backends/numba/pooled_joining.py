@@ -38,7 +38,6 @@ from kernels.backends.numba.vector import (
     subtract,
     zeros,
 )
-from kernels.capturing import also
 from kernels.geometry import PoolGeometry
 from kernels.lazy import NOWHERE, Sums
 
@@ -67,7 +66,7 @@ def pooled_sums(
     )
     run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
     sums = np.empty(parts.shape[1:])
-    also(add_up, parts, sums)
+    add_up(parts, sums)
     return Sums(sums[0], sums[1])
 
 

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba.calls import doubles_at
 from kernels.backends.numba.cpu import BUNDLE, REGISTER_BYTES
 from kernels.backends.numba.jit import serial
+from kernels.backends.numba.memory import FlatOutput
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
     add,
@@ -31,7 +33,6 @@ from kernels.backends.numba.vector import (
     zeros,
     zeros_bundle,
 )
-from kernels.capturing import also
 
 BLOCK_ELEMENTS = 32768
 """128 KiB of float32: two blocks read and one written stay in the L2 cache."""
@@ -42,6 +43,9 @@ LEAST_ROWS, MOST_ROWS = 32, 512
 
 VALUES, SUMS = range(5, 7)
 """Entries after the division into blocks."""
+
+COUNT, SIZE, WIDE, ADDED, TOTAL, ROUNDS, ROUNDED = range(7)
+"""Entries of what adds up parts, of float64 if WIDE; ROUNDS if a rounded total is wanted."""
 
 
 class Rows(NamedTuple):
@@ -88,12 +92,17 @@ def channel_sums(values: FloatArray, out: FloatArray) -> None:
     rows = rows_of(values, len(out))
     sums = np.zeros((rows.tasks * rows.together, rows.C), values.dtype)
     run([Phase(BLOCK_SUMS, rows.tasks, rows.tasks)], (*rows, values, sums.reshape(-1)), values)
-    also(add_up, sums, out)
+    add_up(sums, out)
 
 
 def add_up(parts: NDArray[Any], out: FloatArray) -> None:
     """Write the sum over the first axis, taken in float64."""
-    out[...] = parts.sum(axis=0, dtype=np.float64)  # with ``out=`` it would be taken in its dtype
+    wide = out.dtype == np.float64
+    with FlatOutput(out) as target:
+        total = target if wide else np.empty(out.size)
+        table = (len(parts), out.size, parts.dtype == np.float64, parts.reshape(-1), total)
+        element = parts.dtype if wide else out.dtype
+        run([Phase(ADD_UP, 1, 1)], (*table, not wide, target), np.empty(0, element))
 
 
 @serial
@@ -138,4 +147,22 @@ def _sum_block(work, call, task):
         store_first(sums, to + c, rest, valid)
 
 
+def _add_up(work, call, _):
+    """Add the parts in their order."""
+    total, parts, wide_parts = (
+        doubles_at(call[TOTAL], 0), at_address(work, call[ADDED]), doubles_at(call[ADDED], 0),
+    )  # fmt: skip
+    size = call[SIZE]
+    for c in range(size):
+        total[c] = 0.0
+    for first in range(0, call[COUNT] * size, size):
+        for c in range(size):
+            total[c] += wide_parts[first + c] if call[WIDE] else parts[first + c]
+    if call[ROUNDS]:
+        out = at_address(work, call[ROUNDED])
+        for c in range(size):
+            out[c] = total[c]
+
+
+ADD_UP = Task(_add_up)
 BLOCK_SUMS = Task(_sum_block)

@@ -39,7 +39,7 @@ from kernels.backends.numba.calls import (
 from kernels.backends.numba.choosing import weight_plan
 from kernels.backends.numba.depthwise import GATHER_DEPTHWISE
 from kernels.backends.numba.depthwise_weight import ACCUMULATE_DEPTHWISE
-from kernels.backends.numba.finishing import MERGE_MOMENTS
+from kernels.backends.numba.finishing import CLEAR_SLOTS, MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
 from kernels.backends.numba.grouped_packing import PACK_GROUPS, UNPACK_GROUPS
@@ -168,29 +168,28 @@ def run_accumulate(
         also(out.fill, 0)
         return
     plan = weight_plan(geometry, source.dtype, read, pulled)
-    slots = None
-    if grad_bias is not None:
-        slots = np.empty((plan.parts, geometry.out_channels))
-        also(slots.fill, 0)
+    slots = None if grad_bias is None else np.empty((plan.parts, geometry.out_channels))
     sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = _team(geometry)
     accumulate, unpack = _accumulating(plan)
-    phases = (
+    phases = [
         Phase(accumulate, plan.tasks, team),
         Phase(unpack, plan.blocks, team_for(sums * PACKING_WORK)),
-    )
+    ]
+    if slots is not None:
+        phases.insert(0, Phase(CLEAR_SLOTS, 1, 1))
     with Borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
         partials, unpacking = memory[:sums], memory[sums : sums + inner]
         table: list[Any] = [0] * ENTRIES
         table[:LOAD] = read.entries(source)
         table[LOAD : 2 * LOAD] = pulled.entries(grad)
         table[SHAPES], table[SEGMENTS] = plan.entries
-        table[SLOTS : SLOTTED + 1] = slots, slots is not None
+        table[SLOTS : SLOTTED + 1] = slots, 0 if slots is None else slots.size
         table[PARTIALS : PARTIALS_SIZE + 1] = partials, plan.parts, plan.size
         table[GRAD_FILTERS], table[UNPACKING] = flat.reshape(-1), unpacking
         run(phases, table, memory[sums + inner :], plan.work)
     if flat is not out:
         also(np.copyto, out, flat)
     if grad_bias is not None and slots is not None:
-        also(add_up, slots, grad_bias)
+        add_up(slots, grad_bias)

@@ -18,6 +18,9 @@ from kernels.backends.numpy.fused import (
     elementwise,
     join_backward,
     join_forward,
+    norm_backward,
+    norm_forward,
+    norm_track,
 )
 from kernels.backends.numpy.loss import log_softmax, softmax, softmax_cross_entropy
 from kernels.backends.numpy.memory import empty
@@ -60,6 +63,9 @@ __all__ = [
     "log_softmax",
     "max_pool2d",
     "max_pool2d_backward",
+    "norm_backward",
+    "norm_forward",
+    "norm_track",
     "relu",
     "relu_backward",
     "softmax",
