@@ -12,7 +12,7 @@ from cnn.layers import Layer
 def rolled_back(model: Layer) -> Iterator[None]:
     """Undo what happened to running statistics and generators if an exception comes through.
 
-    Parameters need no undoing: the optimiser changes them last.
+    Parameters need no undoing: the optimiser changes them last, or in kernels that do not fail.
     """
     buffers = model.named_buffers().values()
     generators = [each.bit_generator for each in model.named_generators().values()]

@@ -18,6 +18,7 @@ from cnn.arrays import FloatArray, IntArray
 from cnn.batches import check_labelled
 from cnn.errors import NonFiniteLossError
 from cnn.fitting import Augment, Fit
+from cnn.fusion.program import Program
 from cnn.fusion.programs import Programs, fuses
 from cnn.layers import Sequential, Softmax
 from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
@@ -247,22 +248,33 @@ class Trainer:
             if not math.isfinite(loss):
                 raise NonFiniteLossError(when, loss)
             backward(grad_logits)
-            if self.clip_norm is not None:
-                clip_grad_norm(self.model.parameters(), self.clip_norm)
-            self.optimizer.step(self.model.parameters())
             correct = _correct(logits, y)
         self._steps += 1
         return loss, correct
 
     @contextmanager
     def _passes(self, x: FloatArray) -> Iterator[tuple[Forward, Backward]]:
-        """Lend the model's forward and backward pass, fused or layer by layer."""
+        """Lend the model's forward pass, and a backward pass that ends in an update."""
         if not fuses(self.model, self.fuse):
-            yield partial(self.model.forward, training=True), self.model.backward
+            forward = partial(self.model.forward, training=True)
+            yield forward, partial(self._update_after, self.model.backward)
             return
         shape = self.model.as_input(x).shape
         with self._programs.running(shape) as program:
-            yield program.forward, program.backward
+            yield program.forward, partial(self._update, program)
+
+    def _update(self, program: Program, grad_logits: FloatArray) -> None:
+        """Update all parameters, within the backward pass if it can be."""
+        if self.clip_norm is None and program.backward_and_update(grad_logits, self.optimizer):
+            return
+        self._update_after(program.backward, grad_logits)
+
+    def _update_after(self, backward: Backward, grad_logits: FloatArray) -> None:
+        """Compute all gradients, then update the parameters by them."""
+        backward(grad_logits)
+        if self.clip_norm is not None:
+            clip_grad_norm(self.model.parameters(), self.clip_norm)
+        self.optimizer.step(self.model.parameters())
 
     @contextmanager
     def _computing(self) -> Iterator[None]:

@@ -9,15 +9,25 @@ import numpy as np
 
 if TYPE_CHECKING:
     from kernels.backends.contract import FloatArray
+    from kernels.lazy import Float64
 
 OPERATIONS = ("add", "subtract", "multiply", "divide", "sqrt")
 """What a step may compute, by NumPy's names; the last one has no right operand."""
 
-MOST_TEMPORARIES = 4
+MOST_TEMPORARIES, MOST_SCALARS = 4, 8
 
 
 class Temporary(NamedTuple):
     """Values that steps leave for later ones, and nobody else sees: one of a few, from 0 on."""
+
+    number: int
+
+
+class Scalar(NamedTuple):
+    """One of the numbers given with the steps, from 0 on: they may change where the steps do not.
+
+    It is rounded to the arrays' dtype.
+    """
 
     number: int
 
@@ -31,14 +41,14 @@ class Step(NamedTuple):
         One of OPERATIONS.
     out : array or Temporary
         Where the result goes; may be an operand, too.
-    left, right : array, Temporary or float
+    left, right : array, Temporary or Scalar
         The operands; ``right`` is None for a root.
     """
 
     operation: str
     out: FloatArray | Temporary
-    left: FloatArray | Temporary | float
-    right: FloatArray | Temporary | float | None = None
+    left: FloatArray | Temporary | Scalar
+    right: FloatArray | Temporary | Scalar | None = None
 
     @property
     def arrays(self) -> list[FloatArray]:
@@ -46,18 +56,24 @@ class Step(NamedTuple):
         return [value for value in self[1:] if isinstance(value, np.ndarray)]
 
 
-def by_numpy(steps: Sequence[Step], temporary: Callable[[int], FloatArray]) -> None:
+def by_numpy(
+    steps: Sequence[Step], scalars: Float64, temporary: Callable[[int], FloatArray]
+) -> None:
     """Do steps one after the other, each on the whole arrays.
 
     Parameters
     ----------
     steps : sequence of Step
         What to do.
+    scalars : array of float64
+        What a Scalar is the number of.
     temporary : callable
         Returns an array for the temporary of a number.
     """
 
     def found(value: Any) -> Any:
+        if isinstance(value, Scalar):
+            return float(scalars[value.number])  # takes the arrays' dtype
         return temporary(value.number) if isinstance(value, Temporary) else value
 
     for operation, out, left, right in steps:

@@ -20,7 +20,6 @@ and only shapes and dtypes are checked.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -30,7 +29,7 @@ from kernels import dispatch
 from kernels.backends import contract
 from kernels.backends.composition import composed
 from kernels.backends.contract import FloatArray
-from kernels.elementwise import Step, Temporary
+from kernels.elementwise import Scalar, Step, Temporary
 from kernels.errors import ShapeError
 from kernels.fused_checks import (
     check_array,
@@ -38,11 +37,11 @@ from kernels.fused_checks import (
     check_position,
     check_pull,
     check_read,
-    check_steps,
     fused_backend,
     joined_shape,
 )
 from kernels.fused_norm import norm_backward, norm_forward, norm_track
+from kernels.fused_steps import elementwise, linear_update
 from kernels.geometry import ConvGeometry, PoolGeometry
 from kernels.lazy import MOST_TAPS, NOWHERE, Moments, Pull, Read, Running, Sums
 
@@ -53,6 +52,7 @@ __all__ = [
     "Pull",
     "Read",
     "Running",
+    "Scalar",
     "Step",
     "Sums",
     "Temporary",
@@ -62,6 +62,7 @@ __all__ = [
     "gains",
     "join_backward",
     "join_forward",
+    "linear_update",
     "norm_backward",
     "norm_forward",
     "norm_track",
@@ -288,26 +289,3 @@ def join_backward(
     if out is not None:
         check_array("out", out, shape, y)
     return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)
-
-
-def elementwise(steps: Sequence[Step], *, backend: str | None = None) -> None:
-    """Do elementwise steps one after the other: an optimiser's update, in one pass over memory.
-
-    Each step's result is rounded, as NumPy does it: an update has the same bits everywhere.
-
-    Parameters
-    ----------
-    steps : sequence of Step
-        What to do; see :class:`kernels.elementwise.Step`.
-    backend : str, optional
-        Instead of the current backend.
-
-    Raises
-    ------
-    ShapeError, TypeError, UnknownBackendError
-        If the arrays are not C-contiguous and of one shape and dtype, a step is none that there is,
-        or the backend has no fused operations.
-    """
-    chosen = fused_backend(backend)
-    check_steps(steps)
-    chosen.elementwise(steps)

@@ -12,10 +12,17 @@ from numpy.typing import NDArray
 from kernels import dispatch
 from kernels.backends import contract
 from kernels.backends.contract import FloatArray, FusedBackend
-from kernels.elementwise import MOST_TEMPORARIES, OPERATIONS, Step, Temporary
+from kernels.elementwise import (
+    MOST_SCALARS,
+    MOST_TEMPORARIES,
+    OPERATIONS,
+    Scalar,
+    Step,
+    Temporary,
+)
 from kernels.errors import ShapeError
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import MOST_TAPS, Pull, Read
+from kernels.lazy import MOST_TAPS, Float64, Pull, Read
 
 
 def fused_backend(name: str | None) -> FusedBackend:
@@ -108,24 +115,29 @@ def check_position(position: NDArray[np.uint8] | None, pool: PoolGeometry | None
         raise ShapeError(f"position must be {wanted}, got {position.dtype} {position.shape}")
 
 
-def check_steps(steps: Sequence[Step]) -> None:
+def check_steps(steps: Sequence[Step], scalars: Float64) -> None:
     """Check elementwise steps: operations, operands, and that their arrays are alike."""
     arrays = [array for step in steps for array in step.arrays]
     if not arrays:
         raise ShapeError("steps must have an array among them")
+    check_array("scalars", scalars, scalars.shape[:1], np.empty(0))
+    check_in_order(scalars=scalars)
+    if len(scalars) > MOST_SCALARS:
+        raise ShapeError(f"scalars must be at most {MOST_SCALARS}, got {len(scalars)}")
     for number, step in enumerate(steps):
-        if step.operation not in OPERATIONS:
-            raise ShapeError(
-                f"steps[{number}] must be one of {', '.join(OPERATIONS)}; got {step.operation!r}"
-            )
-        if (step.right is None) != (step.operation == "sqrt"):
-            raise ShapeError(f"steps[{number}] must have a right operand unless it is sqrt")
-        for value in step[1:]:
-            if isinstance(value, Temporary) and not 0 <= value.number < MOST_TEMPORARIES:
-                raise ShapeError(
-                    f"steps[{number}] must use temporaries from 0 to {MOST_TEMPORARIES - 1}"
-                )
+        _check_step(f"steps[{number}]", step, len(scalars))
         for array in step.arrays:
             check_array(f"steps[{number}]'s array", array, arrays[0].shape, arrays[0])
-            if not array.flags.c_contiguous:
-                raise ShapeError(f"steps[{number}]'s array must be C-contiguous")
+            check_in_order(**{f"steps[{number}]'s array": array})
+
+
+def _check_step(name: str, step: Step, scalars: int) -> None:
+    if step.operation not in OPERATIONS:
+        raise ShapeError(f"{name} must be one of {', '.join(OPERATIONS)}; got {step.operation!r}")
+    if (step.right is None) != (step.operation == "sqrt"):
+        raise ShapeError(f"{name} must have a right operand unless it is sqrt")
+    for value in step[1:]:
+        if isinstance(value, Temporary) and not 0 <= value.number < MOST_TEMPORARIES:
+            raise ShapeError(f"{name} must use temporaries from 0 to {MOST_TEMPORARIES - 1}")
+        if isinstance(value, Scalar) and not 0 <= value.number < scalars:
+            raise ShapeError(f"{name} must use scalars below {scalars}, got {value.number}")

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 import kernels
+from cnn.arrays import FloatArray
 from cnn.fusion.memory import Buffer
 from cnn.fusion.stages import Stage, arrays_of, norm_held
 from cnn.fusion.values import Value, check_parameters
@@ -21,6 +22,8 @@ from cnn.layers import (
     Softmax,
 )
 from cnn.layers.normalization import BatchNorm
+from cnn.optim.elementwise import Elementwise
+from cnn.parameter import Parameter
 from kernels import dispatch, fused
 from kernels.capturing import also
 from kernels.geometry import PoolGeometry
@@ -114,16 +117,32 @@ class LinearStage(PlainStage[Linear]):
 
     def backward(self) -> None:
         """Compute all three gradients."""
-        layer, weight = self.layer, self.layer.weight
-        bias = np.empty(len(weight.data), weight.data.dtype)
+        operands, (grad_x, grad_weight, grad_bias) = self._operands(), self._gradients()
         dispatch.resolve(None).linear_backward(
-            self.grad_y.array,
-            self.x.array,
-            weight.data,
-            grad_x=self.grad_x.array,
-            grad_weight=weight.grad_array(),
-            grad_bias=bias if layer.bias is None else layer.bias.grad_array(),
+            *operands, grad_x=grad_x, grad_weight=grad_weight, grad_bias=grad_bias
         )
+
+    def backward_and_update(self, optimizer: Elementwise) -> tuple[Parameter, ...]:
+        """Compute all three gradients, and the weights' new values."""
+        operands, (grad_x, grad_weight, grad_bias) = self._operands(), self._gradients()
+        fused.linear_update(
+            *operands,
+            grad_x=grad_x,
+            grad_weight=grad_weight,
+            grad_bias=grad_bias,
+            steps=optimizer.rule(self.layer.weight, grad_weight),
+            scalars=optimizer.scalars,
+        )
+        return (self.layer.weight,)
+
+    def _operands(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        return self.grad_y.array, self.x.array, self.layer.weight.data
+
+    def _gradients(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        weight, bias = self.layer.weight, self.layer.bias
+        unwanted = np.empty(len(weight.data), weight.data.dtype)
+        grad_bias = unwanted if bias is None else bias.grad_array()
+        return self.grad_x.array, weight.grad_array(), grad_bias
 
 
 class NormStage(PlainStage[BatchNorm]):

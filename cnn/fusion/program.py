@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from operator import attrgetter, is_
+from operator import attrgetter
 
 import numpy as np
 
 from cnn.arrays import FloatArray
 from cnn.fusion.memory import Block, Buffer, Shape, place
+from cnn.fusion.passes import BackwardPass, ForwardPass, UpdatePass
 from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
 from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
+from cnn.optim.base import Optimizer
 from kernels import dispatch
-from kernels.capturing import Capture, capture
 from kernels.layout import memory_order
 
 
@@ -54,8 +55,9 @@ class Program:
         self.stages, self._norms = walk.stages, walk.norms
         self._grad = Buffer(self._output.shape, model.dtype)
         self._reversed = self._linked() if training else []
-        self._forward = Repeated(self.stages, _forward, steady=not training)
-        self._backward = Repeated(self._reversed, _backward)
+        self._forward = ForwardPass(self.stages, steady=not training)
+        self._backward = BackwardPass(self._reversed)
+        self._update = UpdatePass(self._reversed, model)
         self.buffers = self._scheduled()
         self.size = place(self.buffers)
 
@@ -82,6 +84,14 @@ class Program:
         """Set the gradients of all parameters, given that of the outputs."""
         np.copyto(self._grad.array, grad_y)
         self._backward.run()
+
+    def backward_and_update(self, grad_y: FloatArray, optimizer: Optimizer) -> bool:
+        """Do as :meth:`backward`, then a step of the optimiser, or return False.
+
+        See :meth:`UpdatePass.run_with`.
+        """
+        np.copyto(self._grad.array, grad_y)
+        return self._update.run_with(optimizer)
 
     def _linked(self) -> list[Stage]:
         """Tell the stages where gradients are; return those that have any, last to first."""
@@ -112,55 +122,6 @@ class Program:
             use(stage.backward_buffers(), moment)
         use([self._output.buffer], len(self.stages) + len(self._reversed) + 1)
         return [buffer for buffer in used.values() if buffer.planned]
-
-
-def _forward(stage: Stage) -> None:
-    stage.forward()
-
-
-def _backward(stage: Stage) -> None:
-    stage.backward()
-    stage.add_up()
-
-
-class Repeated:
-    """What stages do one after the other, captured when it is first done.
-
-    Parameters
-    ----------
-    stages : list of Stage
-        In order.
-    call : callable
-        What to do with each.
-    steady : bool
-        Whether it is done with the same weights most of the time.
-    """
-
-    def __init__(
-        self, stages: list[Stage], call: Callable[[Stage], None], *, steady: bool = False
-    ) -> None:
-        self._stages, self._call, self._steady = stages, call, steady
-        self._captured: Capture | None = None
-        self._held: list[object] = []
-        self._can_be_captured = all(stage.repeats for stage in stages)
-
-    def run(self) -> None:
-        """Do it, again if it has been captured and nothing has been replaced since."""
-        if self._captured is not None and all(map(is_, self._holds(), self._held)):
-            self._captured.replay()
-        elif self._can_be_captured:
-            self._captured = capture(self._call_all, steady=self._steady)
-            self._can_be_captured = self._captured is not None
-            self._held = self._holds()
-        else:
-            self._call_all()
-
-    def _call_all(self) -> None:
-        for stage in self._stages:
-            self._call(stage)
-
-    def _holds(self) -> list[object]:
-        return [thing for stage in self._stages for thing in stage.held()]
 
 
 _settings_of: dict[type[Layer], Callable[[Layer], object]] = {

@@ -12,6 +12,8 @@ from cnn.fusion.memory import Buffer
 from cnn.fusion.values import Norm, Term, Value
 from cnn.layers import Conv2d, Linear
 from cnn.layers.normalization import BatchNorm
+from cnn.optim.elementwise import Elementwise
+from cnn.parameter import Parameter
 from kernels import fused
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry, PoolGeometry
@@ -64,6 +66,11 @@ class Stage(ABC):
     @abstractmethod
     def backward(self) -> None:
         """Compute the gradients of the inputs and parameters from that of the output."""
+
+    def backward_and_update(self, optimizer: Elementwise) -> tuple[Parameter, ...]:
+        """Do :meth:`backward`; return those parameters that were updated with their gradients."""
+        self.backward()
+        return ()
 
     def add_up(self) -> None:
         """Add this stage's gradients to those of other readers, where kernels did not."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 
 from cnn.arrays import FloatArray
-from cnn.optim.base import Optimizer, fraction, positive
+from cnn.optim.base import fraction, positive
+from cnn.optim.elementwise import Elementwise
 from cnn.parameter import Parameter
-from kernels.elementwise import Step, Temporary
+from kernels.elementwise import Scalar, Step, Temporary
 from kernels.ops import checks
 
 WORK, DECAYED = Temporary(0), Temporary(1)
+DECAY, NEW_MEAN, NEW_SQUARE, OLD_SQUARE, EPS, ROOT, RATE = map(Scalar, range(7))
 
 
-class Adam(Optimizer):
+class Adam(Elementwise):
     """Adam: steps scaled by running means of the gradient and of its square.
 
     ``m = β₁·m + (1 - β₁)·g;  v = β₂·v + (1 - β₂)·g²;
@@ -54,35 +56,45 @@ class Adam(Optimizer):
         self.eps = positive("eps", eps)
         self.weight_decay = checks.number("weight_decay", weight_decay)
 
-    def update(self, parameter: Parameter, grad: FloatArray) -> None:
-        """Take one step."""
-        if self.weight_decay:
-            decay = [
-                Step("multiply", DECAYED, parameter.data, self.weight_decay),
-                Step("add", DECAYED, DECAYED, grad),
-            ]
-            self.compute(parameter, [*decay, *self._adapted(parameter, DECAYED)])
-        else:
-            self.compute(parameter, self._adapted(parameter, grad))
+    def numbers(self) -> tuple[float, ...]:
+        """Return the factors of this step."""
+        beta1, beta2 = self.betas
+        return (
+            *(self.weight_decay, 1 - beta1, 1 - beta2, beta2, self.eps),
+            *(math.sqrt(1 - beta2**self.steps), self.lr / (1 - beta1**self.steps)),
+        )
+
+    def form(self) -> tuple[object, ...]:
+        """Return whether weights decay."""
+        return (bool(self.weight_decay),)
+
+    def rule(self, parameter: Parameter, grad: FloatArray) -> list[Step]:
+        """Return one step."""
+        if not self.weight_decay:
+            return self._adapted(parameter, grad)
+        return [
+            Step("multiply", DECAYED, parameter.data, DECAY),
+            Step("add", DECAYED, DECAYED, grad),
+            *self._adapted(parameter, DECAYED),
+        ]
 
     def _adapted(self, parameter: Parameter, grad: FloatArray | Temporary) -> list[Step]:
         """Return the steps from a gradient to new values."""
-        beta1, beta2 = self.betas
         kept, data = self.kept(parameter), parameter.data
         mean, square = kept["mean"], kept["square"]
         return [
             Step("subtract", WORK, grad, mean),
-            Step("multiply", WORK, WORK, 1 - beta1),
+            Step("multiply", WORK, WORK, NEW_MEAN),
             Step("add", mean, mean, WORK),
             Step("multiply", WORK, grad, grad),
-            Step("multiply", WORK, WORK, 1 - beta2),
-            Step("multiply", square, square, beta2),
+            Step("multiply", WORK, WORK, NEW_SQUARE),
+            Step("multiply", square, square, OLD_SQUARE),
             Step("add", square, square, WORK),
             Step("sqrt", WORK, square),
-            Step("divide", WORK, WORK, math.sqrt(1 - beta2**self.steps)),
-            Step("add", WORK, WORK, self.eps),
+            Step("divide", WORK, WORK, ROOT),
+            Step("add", WORK, WORK, EPS),
             Step("divide", WORK, mean, WORK),
-            Step("multiply", WORK, WORK, self.lr / (1 - beta1**self.steps)),
+            Step("multiply", WORK, WORK, RATE),
             Step("subtract", data, data, WORK),
         ]
 
@@ -116,9 +128,16 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(lr, betas, eps, weight_decay)
 
-    def update(self, parameter: Parameter, grad: FloatArray) -> None:
-        """Shrink the weights and take one step."""
+    def numbers(self) -> tuple[float, ...]:
+        """Return the factors of this step."""
+        _, *others = super().numbers()
+        return 1 - self.lr * self.weight_decay, *others
+
+    def form(self) -> tuple[object, ...]:
+        """Return nothing: the steps are always the same."""
+        return ()
+
+    def rule(self, parameter: Parameter, grad: FloatArray) -> list[Step]:
+        """Return the shrinking of the weights and one step."""
         data, steps = parameter.data, self._adapted(parameter, grad)
-        if data.ndim >= 2:
-            steps.insert(0, Step("multiply", data, data, 1 - self.lr * self.weight_decay))
-        self.compute(parameter, steps)
+        return [Step("multiply", data, data, DECAY), *steps] if data.ndim >= 2 else steps

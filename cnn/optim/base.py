@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,11 +13,6 @@ import numpy as np
 from cnn.arrays import AnyArray, FloatArray
 from cnn.layers.state import fitted
 from cnn.parameter import Parameter
-from kernels import fused
-from kernels.elementwise import Step, by_numpy
-
-LARGE = 2**15
-"""Elements from which on an update is worth a call of the backend."""
 
 
 class Optimizer(ABC):
@@ -55,7 +50,6 @@ class Optimizer(ABC):
         self.lr = positive("lr", lr)
         self.steps = 0
         self._kept: dict[Parameter, dict[str, FloatArray]] = {}
-        self._scratch: dict[tuple[int, np.dtype[Any]], FloatArray] = {}
 
     def step(self, parameters: Iterable[Parameter]) -> None:
         """Update each parameter by its ``grad``.
@@ -66,38 +60,23 @@ class Optimizer(ABC):
             If one has no gradient; nothing has been updated then.
         """
         pairs = [(parameter, _gradient(parameter)) for parameter in parameters]
-        self.steps += 1
+        self.begin()
         for parameter, grad in pairs:
             self.update(parameter, grad)
+
+    def begin(self) -> None:
+        """Begin a step: count it."""
+        self.steps += 1
 
     @abstractmethod
     def update(self, parameter: Parameter, grad: FloatArray) -> None:
         """Change one parameter's ``data`` in place, and leave ``grad`` as it is."""
-
-    def compute(self, parameter: Parameter, steps: Sequence[Step]) -> None:
-        """Do elementwise steps on arrays of a parameter's shape, to the same bits however.
-
-        Large ones go through the backend if it gains by it: on all cores, and in one pass.
-        """
-        data = parameter.data
-        if data.size >= LARGE and fused.gains() and all(map(_are_plain, steps)):
-            fused.elementwise(steps)
-        else:
-            by_numpy(steps, lambda number: self.scratch(parameter, number))
 
     def kept(self, parameter: Parameter) -> dict[str, FloatArray]:
         """Return the arrays kept beside a parameter, by slot; zeros at first."""
         if parameter not in self._kept:
             self._kept[parameter] = {slot: np.zeros_like(parameter.data) for slot in self.slots}
         return self._kept[parameter]
-
-    def scratch(self, parameter: Parameter, number: int = 0) -> FloatArray:
-        """Return an array of the parameter's shape for intermediate results, the same each time."""
-        data = parameter.data
-        key = (number, data.dtype)
-        if key not in self._scratch or self._scratch[key].size < data.size:
-            self._scratch[key] = np.empty(data.size, data.dtype)
-        return self._scratch[key][: data.size].reshape(data.shape)
 
     def state_dict(self, parameters: Mapping[str, Parameter]) -> dict[str, AnyArray]:
         """Return copies of all that was remembered of named parameters.
@@ -137,10 +116,6 @@ class Optimizer(ABC):
             for slot in self.slots
             for name, parameter in parameters.items()
         }
-
-
-def _are_plain(step: Step) -> bool:
-    return all(array.flags.c_contiguous for array in step.arrays)
 
 
 def real(name: str, value: Any) -> float:

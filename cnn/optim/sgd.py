@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from cnn.arrays import FloatArray
-from cnn.optim.base import Optimizer, fraction
+from cnn.optim.base import fraction
+from cnn.optim.elementwise import Elementwise
 from cnn.parameter import Parameter
-from kernels.elementwise import Step, Temporary
+from kernels.elementwise import Scalar, Step, Temporary
 from kernels.ops import checks
 
 STEP, DECAYED = Temporary(0), Temporary(1)
+LR, MOMENTUM, DECAY = Scalar(0), Scalar(1), Scalar(2)
 
 
-class SGD(Optimizer):
+class SGD(Elementwise):
     """Stochastic gradient descent.
 
     With g the gradient and d the data of a parameter: ``g += weight_decay · d;
@@ -53,24 +55,30 @@ class SGD(Optimizer):
             raise ValueError("nesterov needs a momentum above 0, got 0")
         self.slots = ("velocity",) if self.momentum else ()
 
-    def update(self, parameter: Parameter, grad: FloatArray) -> None:
-        """Take one step downhill."""
+    def numbers(self) -> tuple[float, ...]:
+        """Return the settings."""
+        return self.lr, self.momentum, self.weight_decay
+
+    def form(self) -> tuple[object, ...]:
+        """Return which of the settings are not 0."""
+        return bool(self.momentum), bool(self.weight_decay), self.nesterov
+
+    def rule(self, parameter: Parameter, grad: FloatArray) -> list[Step]:
+        """Return one step downhill."""
         data = parameter.data
         passed: FloatArray | Temporary = grad
         steps: list[Step] = []
         if self.weight_decay:
-            steps += [Step("multiply", DECAYED, data, self.weight_decay)]
-            steps += [Step("add", DECAYED, DECAYED, grad)]
+            steps += [Step("multiply", DECAYED, data, DECAY), Step("add", DECAYED, DECAYED, grad)]
             passed = DECAYED
         if self.momentum:
             velocity = self.kept(parameter)["velocity"]
-            steps += [Step("multiply", velocity, velocity, self.momentum)]
+            steps += [Step("multiply", velocity, velocity, MOMENTUM)]
             steps += [Step("add", velocity, velocity, passed)]
             if self.nesterov:
-                steps += [Step("multiply", STEP, velocity, self.momentum)]
+                steps += [Step("multiply", STEP, velocity, MOMENTUM)]
                 steps += [Step("add", STEP, STEP, passed)]
                 passed = STEP
             else:
                 passed = velocity
-        steps += [Step("multiply", STEP, passed, self.lr), Step("subtract", data, data, STEP)]
-        self.compute(parameter, steps)
+        return [*steps, Step("multiply", STEP, passed, LR), Step("subtract", data, data, STEP)]

@@ -38,7 +38,7 @@ class Composition:
 
     Attributes
     ----------
-    memory, convolution, pooling, normalization, activation : module
+    memory, convolution, pooling, normalization, activation, dense : module
         The backend's files of these names.
     dtype : dtype, optional
         Of everything that is computed on the way; that of the arguments if left out.
@@ -49,6 +49,7 @@ class Composition:
     pooling: ModuleType
     normalization: ModuleType
     activation: ModuleType
+    dense: ModuleType
     dtype: DTypeLike | None = None
 
     def conv_forward(
@@ -196,11 +197,29 @@ class Composition:
         """Do as ``lazy.follow``."""
         follow(running, mean, rstd, eps, count, momentum)
 
-    def elementwise(self, steps: Sequence[Step]) -> None:
+    def linear_update(
+        self,
+        grad_y: FloatArray,
+        x: FloatArray,
+        weight: FloatArray,
+        *,
+        grad_x: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+        steps: Sequence[Step],
+        scalars: Float64,
+    ) -> None:
+        """Write the gradients, then do the steps."""
+        self.dense.linear_backward(
+            grad_y, x, weight, grad_x=grad_x, grad_weight=grad_weight, grad_bias=grad_bias
+        )
+        self.elementwise(steps, scalars)
+
+    def elementwise(self, steps: Sequence[Step], scalars: Float64) -> None:
         """Do one step after the other."""
         like = next(array for step in steps for array in step.arrays)
         temporaries = [np.empty_like(like) for _ in range(MOST_TEMPORARIES)]
-        by_numpy(steps, temporaries.__getitem__)
+        by_numpy(steps, scalars, temporaries.__getitem__)
 
     def _value(self, read: Read) -> FloatArray:
         value = self._taken(read.x)

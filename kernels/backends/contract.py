@@ -290,7 +290,21 @@ class FusedBackend(Backend, Protocol):
     ) -> None:
         """Move running statistics towards a batch's."""
 
-    def elementwise(self, steps: Sequence[Step]) -> None:
+    def linear_update(
+        self,
+        grad_y: FloatArray,
+        x: FloatArray,
+        weight: FloatArray,
+        *,
+        grad_x: FloatArray,
+        grad_weight: FloatArray,
+        grad_bias: FloatArray,
+        steps: Sequence[Step],
+        scalars: Float64,
+    ) -> None:
+        """Write the gradients of :meth:`linear`, then do steps on weight and ``grad_weight``."""
+
+    def elementwise(self, steps: Sequence[Step], scalars: Float64) -> None:
         """Do elementwise steps on C-contiguous arrays of one shape, each rounded."""
 
 

@@ -31,9 +31,10 @@ from kernels.crosscheck.fused_calls import (
     elementwise,
     join_backward,
     join_forward,
+    linear_update,
 )
 from kernels.crosscheck.limits import Limit, naive
-from kernels.elementwise import MOST_TEMPORARIES, OPERATIONS
+from kernels.elementwise import MOST_SCALARS, MOST_TEMPORARIES, OPERATIONS
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
 
 Arrays = tuple[Any, ...]
@@ -126,6 +127,7 @@ def draw_elementwise(draw: Draw) -> Case:
     """Draw a case around the length of a vector, or of several blocks; the same bits are right."""
     size = draw.integer(1, 70) if draw.chance(0.8) else draw.integer(4000, 20000)
     arrays = [abs(draw.values(size)) + 0.5 for _ in range(3)]
+    scalars = np.array([draw.integer(1, 9) / 4 for _ in range(MOST_SCALARS)])
     places: list[Any] = [0, 1, 2, *map(fused.Temporary, range(MOST_TEMPORARIES))]
     filled: list[Any] = [0, 1, 2]
     steps: list[tuple[Any, ...]] = []
@@ -133,12 +135,23 @@ def draw_elementwise(draw: Draw) -> Case:
         name, out = draw.choice(*OPERATIONS), draw.choice(*places)
         operands = [draw.choice(*filled)]
         if name != "sqrt":
-            number = float(draw.integer(1, 9)) / 4
-            operands.append(number if draw.chance(0.3) else draw.choice(*filled))
+            scalar = fused.Scalar(draw.integer(0, MOST_SCALARS - 1))
+            operands.append(scalar if draw.chance(0.3) else draw.choice(*filled))
         steps.append((name, out, *operands))
         filled += [out] if out not in filled else []
     steps.append(("add", 0, 0, draw.choice(*filled)))
-    return Case(tuple(arrays), (None, None, None), {"steps": tuple(steps)})
+    return Case((*arrays, scalars), (None, None, None), {"steps": tuple(steps)})
+
+
+def draw_linear_update(draw: Draw) -> Case:
+    """Draw a layer with few columns, or with enough for several tasks."""
+    N, O = draw.batch(), draw.channels()
+    I = draw.channels() if draw.chance(0.7) else draw.integer(200, 1100)
+    grad_y, x, weight = draw.values(N, O), draw.values(N, I), draw.values(O, I)
+    rate = np.array([draw.integer(1, 9) / 4])
+    sizes = naive(linear_update, abs(grad_y), abs(x), abs(weight), -rate)
+    lengths = O, max(1, N), max(1, N), N + 2
+    return Case((grad_y, x, weight, rate), _limits(sizes, lengths, x.dtype), {})
 
 
 def _limits(sizes: Any, lengths: Any, dtype: Any) -> tuple[Limit, ...]:
@@ -259,5 +272,6 @@ FUSED_OPERATIONS: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[[Draw
     "norm_forward": (fused_norms.norm_forward, fused_norms.draw_norm_forward),
     "norm_backward": (fused_norms.norm_backward, fused_norms.draw_norm_backward),
     "norm_track": (fused_norms.norm_track, fused_norms.draw_norm_track),
+    "linear_update": (linear_update, draw_linear_update),
     "elementwise": (elementwise, draw_elementwise),
 }

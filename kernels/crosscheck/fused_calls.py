@@ -83,14 +83,41 @@ def _reads(arrays: Any) -> tuple[Read, ...]:
 
 def elementwise(*arrays: Any, steps: tuple[Any, ...], backend: str) -> tuple[Any, ...]:
     """Return what steps make of arrays, which their operands are numbers of."""
-    results = [np.empty(array.shape, array.dtype) for array in arrays]
-    for result, array in zip(results, arrays, strict=True):
-        also(np.copyto, result, array)
+    *before, scalars = arrays
+    results = [_copied(array) for array in before]
 
     def operand(value: Any) -> Any:
         return results[value] if isinstance(value, int) else value
 
     done = [fused.Step(name, *map(operand, operands)) for name, *operands in steps]
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        fused.elementwise(done, backend=backend)
+        fused.elementwise(done, scalars, backend=backend)
     return tuple(results)
+
+
+def linear_update(*arrays: Any, backend: str) -> tuple[Any, ...]:
+    """Return the gradients of a linear layer, and its weights after a step downhill."""
+    grad_y, x, weight, scalars = arrays
+    weights, grad_weight = _copied(weight), np.empty(weight.shape, weight.dtype)
+    grad_x, grad_bias = np.empty(x.shape, x.dtype), np.empty(len(weight), x.dtype)
+    work = fused.Temporary(0)
+    fused.linear_update(
+        *(grad_y, x, weights),
+        grad_x=grad_x,
+        grad_weight=grad_weight,
+        grad_bias=grad_bias,
+        steps=[
+            fused.Step("multiply", work, grad_weight, fused.Scalar(0)),
+            fused.Step("subtract", weights, weights, work),
+        ],
+        scalars=scalars,
+        backend=backend,
+    )
+    return grad_x, grad_weight, grad_bias, weights
+
+
+def _copied(array: Any) -> Any:
+    """Return a C-contiguous copy, made anew in each replay."""
+    copy = np.empty(array.shape, array.dtype)
+    also(np.copyto, copy, array)
+    return copy

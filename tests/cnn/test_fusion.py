@@ -9,7 +9,7 @@ import pytest
 
 import cnn
 import kernels
-from cnn.fusion import program
+from cnn.fusion import passes, program
 from cnn.fusion.programs import Programs
 from kernels.capturing import Capture, capture
 from tests.cnn.fusing import FAST, MODELS, trainers
@@ -53,7 +53,7 @@ def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch)
         captures.append(capture(function, steady=steady))
         return captures[-1]
 
-    monkeypatch.setattr(program, "capture", recorded)
+    monkeypatch.setattr(passes, "capture", recorded)
     fused, _, image = trainers(name, "numba")
     for _ in range(3):
         fused.step(*batch(image))

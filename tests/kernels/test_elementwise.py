@@ -7,7 +7,7 @@ import pytest
 
 import kernels
 from kernels import fused
-from kernels.fused import Step, Temporary
+from kernels.fused import Scalar, Step, Temporary
 from tests.kernels.comparing import random
 
 
@@ -18,7 +18,7 @@ def test_steps_see_what_earlier_ones_left(backend):
     fused.elementwise(
         [
             Step("subtract", work, a, b),
-            Step("multiply", work, work, 0.3),
+            Step("multiply", work, work, Scalar(1)),
             Step("multiply", Temporary(0), work, work),
             Step("sqrt", work, Temporary(0)),
             Step("multiply", b, b, b),
@@ -26,6 +26,7 @@ def test_steps_see_what_earlier_ones_left(backend):
             Step("sqrt", b, b),
             Step("divide", a, b, a),
         ],
+        np.array([7.0, 0.3]),
         backend=backend,
     )
     np.testing.assert_allclose(a, wanted, rtol=1e-5)
@@ -37,18 +38,19 @@ A = np.ones((2, 3), "float32")
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([Step("power", A, A, 2.0)], r"steps\[0\] must be one of add, .* got 'power'"),
+        ([Step("power", A, A, A)], r"steps\[0\] must be one of add, .* got 'power'"),
         ([Step("add", A, A)], r"steps\[0\] must have a right operand unless it is sqrt"),
         ([Step("sqrt", A, A, A)], "must have a right operand unless it is sqrt"),
-        ([Step("add", A, A, 1.0), Step("add", A, A, np.ones(6, "float32"))], r"steps\[1\]'s array"),
+        ([Step("add", A, A, A), Step("add", A, A, np.ones(6, "float32"))], r"steps\[1\]'s array"),
         ([Step("add", A, A, np.ones((2, 3)))], "must be of float32"),
         ([Step("add", np.ones((3, 2), "float32").T, A, A)], "must be C-contiguous"),
         ([Step("add", Temporary(4), A, A)], "temporaries from 0 to 3"),
-        ([Step("add", Temporary(0), 1.0, 2.0)], "must have an array"),
+        ([Step("add", A, A, Scalar(1))], "must use scalars below 1, got 1"),
+        ([Step("add", Temporary(0), Scalar(0), Scalar(0))], "must have an array"),
         ([], "must have an array"),
     ],
 )
 def test_steps_that_do_not_fit_are_refused_before_any_is_done(backend, steps, message):
     with pytest.raises((kernels.ShapeError, TypeError), match=message):
-        fused.elementwise(steps, backend=backend)
+        fused.elementwise(steps, np.ones(1), backend=backend)
     assert (A == 1).all()

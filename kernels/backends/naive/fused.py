@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.composition import Composition
-from kernels.backends.naive import activation, convolution, memory, normalization, pooling
+from kernels.backends.naive import activation, convolution, dense, memory, normalization, pooling
 
-_composition = Composition(memory, convolution, pooling, normalization, activation, np.float64)
+_composition = Composition(
+    memory, convolution, pooling, normalization, activation, dense, np.float64
+)
 
 conv_forward = _composition.conv_forward
 conv_backward = _composition.conv_backward
@@ -16,4 +18,5 @@ join_backward = _composition.join_backward
 norm_forward = _composition.norm_forward
 norm_backward = _composition.norm_backward
 norm_track = _composition.norm_track
+linear_update = _composition.linear_update
 elementwise = _composition.elementwise

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from kernels.backends.contract import FloatArray
+from kernels.backends.numba import threads
 from kernels.backends.numba.dense_kernel import (
     BLOCK_BYTES,
     ROW_BYTES,
@@ -19,7 +21,26 @@ from kernels.backends.numba.dense_kernel import (
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.tasks import Phase, Task, run, team_for
-from kernels.backends.numba.vector import add, at_address, lanes, load_first, store_first, zeros
+from kernels.backends.numba.updating import (
+    BLOCK_ELEMENTS,
+    STEPS_MEMORY,
+    do_steps,
+    elementwise,
+    spread_scalars,
+    step_entries,
+)
+from kernels.backends.numba.vector import (
+    add,
+    at_address,
+    lanes,
+    load_first,
+    pointer,
+    store_first,
+    zeros,
+)
+from kernels.backends.numba.workspace import Borrowed
+from kernels.elementwise import Step
+from kernels.lazy import Float64
 
 TASKS = 16
 """Blocks that work is cut into, so that a batch of one image uses all cores, too."""
@@ -38,8 +59,12 @@ MOST_ROWS, MOST_COLUMNS = 32, 32
 
 N_, I_, O_, COLUMNS, X, WEIGHT = range(6)
 BIAS, Y, TERMS = range(6, 9)
-GRAD, GRAD_X, GRAD_WEIGHT, GRAD_BIAS, N_ROWS, O_ROWS = range(6, 12)
-"""Entries of both passes, of the forward, and of the backward pass."""
+GRAD, GRAD_X, GRAD_WEIGHT, GRAD_BIAS, N_ROWS, O_ROWS, UPDATES, UPDATE = range(6, 14)
+"""Entries of both passes, of the forward, and of the backward pass; from UPDATE on those of the
+steps that follow it, if it UPDATES."""
+
+LEAST_BLOCKS = 8
+"""Of columns, for the weights of each to be updated in its task."""
 
 
 def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray) -> None:
@@ -66,15 +91,59 @@ def linear_backward(
     grad_bias: FloatArray,
 ) -> None:
     """Take ``grad_y @ weight``, ``grad_y.T @ x`` and the sum over rows."""
+    _backward((grad_y, x, weight), (grad_x, grad_weight, grad_bias), ())
+
+
+def linear_update(
+    grad_y: FloatArray,
+    x: FloatArray,
+    weight: FloatArray,
+    *,
+    grad_x: FloatArray,
+    grad_weight: FloatArray,
+    grad_bias: FloatArray,
+    steps: Sequence[Step],
+    scalars: Float64,
+) -> None:
+    """Update some columns of the weights in the task that takes their gradient, for it is in cache.
+
+    The task is then the only one that reads them. Where there are few columns, update afterwards.
+    """
+    operands, results = (grad_y, x, weight), (grad_x, grad_weight, grad_bias)
+    I = x.shape[1]
+    if -(-I // _columns(I, x.itemsize)) >= LEAST_BLOCKS:
+        _backward(operands, results, step_entries(steps, scalars))
+    else:
+        _backward(operands, results, ())
+        elementwise(steps, scalars)
+
+
+def _backward(
+    operands: tuple[FloatArray, ...], results: tuple[FloatArray, ...], update: Sequence[Any]
+) -> None:
+    grad_y, x, weight = operands
     (N, I), O = x.shape, len(weight)
-    columns = _part(I, TASKS, TILE_COLUMNS * 64 // x.itemsize)
-    parts = -(-TASKS // -(-I // columns))
+    columns = _columns(I, x.itemsize)
+    blocks = -(-I // columns)
+    parts = 1 if update else -(-TASKS // blocks)
     rows = _part(N, parts, TILE_ROWS), _part(O, parts, TILE_ROWS)
     flat = flat_input(x), flat_input(weight), flat_input(grad_y)
-    outputs = FlatOutput(grad_x), FlatOutput(grad_weight), FlatOutput(grad_bias)
-    with outputs[0] as to_x, outputs[1] as to_weight, outputs[2] as to_bias:
-        entries = (N, I, O, columns, *flat, to_x, to_weight, to_bias, *rows)
-        run([Phase(BACKWARD, -(-I // columns) * parts, _threads(2 * N, I, O))], entries, to_x)
+    to_x, to_weight, to_bias = map(FlatOutput, results)
+    size = STEPS_MEMORY if update else 0
+    with (
+        to_x as flat_x,
+        to_weight as flat_weight,
+        to_bias as flat_bias,
+        Borrowed(size * threads.most(), x.dtype) as memory,
+    ):
+        entries = (N, I, O, columns, *flat, flat_x, flat_weight, flat_bias, *rows)
+        phases = [Phase(BACKWARD, blocks * parts, _threads(2 * N, I, O))]
+        run(phases, (*entries, len(update) > 0, *update), memory, size)
+
+
+def _columns(I: int, itemsize: int) -> int:
+    """Return how many columns a task of the backward pass has."""
+    return _part(I, TASKS, TILE_COLUMNS * 64 // itemsize)
 
 
 def _threads(N: int, I: int, O: int) -> int:
@@ -157,6 +226,17 @@ def _backward_block(work, call, block):
     _product_block(grad_weight, grad, 1, O, x, o, o_end, v, v_end, I, N)
     if v == 0:
         _sum_columns(at_address(work, call[GRAD_BIAS]), grad, o, o_end, N, O)
+    if call[UPDATES]:
+        _update_rows(work, pointer(call, UPDATE), o, o_end, v, v_end, I)
+
+
+@serial
+def _update_rows(work, steps, begin, end, v, v_end, I):
+    """Do the steps on some columns of the weights."""
+    spread_scalars(work, steps)
+    for row in range(begin, end):
+        for first in range(v, v_end, BLOCK_ELEMENTS):
+            do_steps(work, steps, row * I + first, min(BLOCK_ELEMENTS, v_end - first))
 
 
 @serial

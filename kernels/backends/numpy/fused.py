@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from kernels.backends.composition import Composition
-from kernels.backends.numpy import activation, convolution, memory, normalization, pooling
+from kernels.backends.numpy import activation, convolution, dense, memory, normalization, pooling
 
-_composition = Composition(memory, convolution, pooling, normalization, activation)
+_composition = Composition(memory, convolution, pooling, normalization, activation, dense)
 
 conv_forward = _composition.conv_forward
 conv_backward = _composition.conv_backward
@@ -14,4 +14,5 @@ join_backward = _composition.join_backward
 norm_forward = _composition.norm_forward
 norm_backward = _composition.norm_backward
 norm_track = _composition.norm_track
+linear_update = _composition.linear_update
 elementwise = _composition.elementwise

@@ -1,0 +1,139 @@
+"""Passes through a program's stages, captured when they are first made."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from operator import is_
+
+from cnn.fusion.stages import Stage
+from cnn.layers import Sequential
+from cnn.optim.base import Optimizer
+from cnn.optim.elementwise import Elementwise
+from cnn.parameter import Parameter
+from kernels import fused
+from kernels.capturing import Capture, capture, offered
+
+
+class Pass(ABC):
+    """What stages do one after the other.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        In order.
+    steady : bool
+        Whether it is done with the same weights most of the time.
+    """
+
+    def __init__(self, stages: list[Stage], *, steady: bool = False) -> None:
+        self._stages, self._steady = stages, steady
+        self._captured: Capture | None = None
+        self._held: list[object] = []
+        self._can_be_captured = all(stage.repeats for stage in stages)
+
+    def run(self) -> None:
+        """Do it, again if it has been captured and nothing has been replaced since."""
+        captured = self._still()
+        if captured is not None:
+            captured.replay()
+        elif self._can_be_captured:
+            self._capture()
+        else:
+            self._do()
+
+    @abstractmethod
+    def _do(self) -> None:
+        """Do it, in single calls."""
+
+    def _capture(self) -> None:
+        self._captured = capture(self._do, steady=self._steady)
+        self._can_be_captured = self._captured is not None
+        self._held = self._holds()
+
+    def _still(self) -> Capture | None:
+        """Return what was captured, if it still holds."""
+        if self._captured is None:
+            return None
+        now = self._holds()
+        same = len(now) == len(self._held) and all(map(is_, now, self._held))
+        return self._captured if same else None
+
+    def _holds(self) -> list[object]:
+        """Return what a capture holds on to, and a user may replace by other objects."""
+        return [thing for stage in self._stages for thing in stage.held()]
+
+
+class ForwardPass(Pass):
+    """The forward pass."""
+
+    def _do(self) -> None:
+        for stage in self._stages:
+            stage.forward()
+
+
+class BackwardPass(Pass):
+    """The backward pass; its stages are in reverse."""
+
+    def _do(self) -> None:
+        for stage in self._stages:
+            stage.backward()
+            stage.add_up()
+
+
+class UpdatePass(Pass):
+    """A backward pass in which an optimiser updates the model, large weights while it goes on.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        In reverse.
+    model : Sequential
+        Whose parameters are updated.
+    """
+
+    def __init__(self, stages: list[Stage], model: Sequential) -> None:
+        super().__init__(stages)
+        self._model = model
+        self._optimizer: Elementwise
+
+    def run_with(self, optimizer: Optimizer) -> bool:
+        """Take a step of an optimiser if all of it can be captured; else do nothing.
+
+        Nothing of the user's then runs in between, and kernels do not fail halfway.
+
+        Returns
+        -------
+        bool
+            Whether it was taken.
+        """
+        if not (self._can_be_captured and isinstance(optimizer, Elementwise) and offered()):
+            return False
+        self._optimizer = optimizer
+        captured = self._still()
+        if captured is None and not self._fits():
+            return False
+        optimizer.begin()
+        if captured is None:
+            self._capture()
+        else:
+            captured.replay()
+        return True
+
+    def _fits(self) -> bool:
+        parameters = self._model.parameters()
+        apart = len({id(parameter.data) for parameter in parameters}) == len(parameters)
+        return apart and self._optimizer.fits(parameters)
+
+    def _do(self) -> None:
+        optimizer = self._optimizer
+        updated: set[Parameter] = set()
+        for stage in self._stages:
+            updated.update(stage.backward_and_update(optimizer))
+            stage.add_up()
+        for parameter in self._model.parameters():
+            if parameter not in updated:
+                steps = optimizer.rule(parameter, parameter.grad_array())
+                fused.elementwise(steps, optimizer.scalars)
+
+    def _holds(self) -> list[object]:
+        return [*super()._holds(), self._optimizer, *self._optimizer.form()]

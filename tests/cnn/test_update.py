@@ -1,0 +1,106 @@
+"""Updating within the backward pass gives the bits of updating after it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cnn
+from cnn import optim
+from tests.cnn.networks import batch, build
+from tests.cnn.runs import same_arrays
+
+OPTIMIZERS: dict[str, Callable[[], optim.Optimizer]] = {
+    "sgd": lambda: optim.SGD(0.05),
+    "nesterov": lambda: optim.SGD(0.05, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": lambda: optim.Adam(0.01, weight_decay=0.01),
+    "adamw": lambda: optim.AdamW(0.01),
+}
+
+
+def pair(
+    name: str, make: Callable[[], optim.Optimizer], dtype: str = "float32"
+) -> tuple[cnn.Trainer, cnn.Trainer, Any]:
+    """Return trainers that update within and after, and a batch: clipping needs all gradients."""
+    model, image = build(name, dtype)
+    x, y = batch(image, 5)
+    trainers = [
+        cnn.Trainer(copy.deepcopy(model), optimizer=make(), backend="numba", clip_norm=limit)
+        for limit in (None, 1e30)
+    ]
+    return trainers[0], trainers[1], (x.astype(dtype), y)
+
+
+def assert_same(one: cnn.Trainer, other: cnn.Trainer) -> None:
+    assert same_arrays(one.model.state_dict(), other.model.state_dict())
+    named, others = one.model.named_parameters(), other.model.named_parameters()
+    assert same_arrays(one.optimizer.state_dict(named), other.optimizer.state_dict(others))
+    grads = [{n: p.grad for n, p in each.items()} for each in (named, others)]
+    assert same_arrays(*grads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("name", ["mnist_cnn", "residuals"])
+def test_the_bits_are_the_same(name: str, make: Callable[[], optim.Optimizer], dtype: str) -> None:
+    """At a rate that changes from step to step, as a schedule changes it."""
+    within, after, data = pair(name, make, dtype)
+    for _ in range(4):
+        for trainer in (within, after):
+            trainer.optimizer.lr *= 0.9
+        assert within.step(*data) == after.step(*data)
+    assert_same(within, after)
+
+
+class Signs(optim.SGD):
+    """Has an update of its own."""
+
+    def update(self, parameter: cnn.Parameter, grad: np.ndarray) -> None:
+        parameter.data -= self.lr * np.sign(grad)
+
+
+def tie(trainer: cnn.Trainer) -> None:
+    one, other = trainer.model.layers[1], trainer.model.layers[4]
+    other.weight.data = other.bias.data = np.ones(32, "float32")
+    one.bias.data = one.weight.data = np.full(16, 0.5, "float32")
+
+
+CHANGES: dict[str, Callable[[Any], Any]] = {
+    "momentum": lambda t: setattr(t.optimizer, "momentum", 0.5),
+    "weight decay": lambda t: setattr(t.optimizer, "weight_decay", 0.1),
+    "another optimiser": lambda t: setattr(t, "optimizer", optim.AdamW(0.01)),
+    "an update of its own": lambda t: setattr(t, "optimizer", Signs(0.01)),
+    "steps so far": lambda t: setattr(t.optimizer, "steps", 7),
+    "strided weights": lambda t: setattr(
+        t.model.layers[0].weight, "data", np.ones((16, 1, 3, 6), "float32")[..., ::2]
+    ),
+    "one array twice": tie,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_what_changes_between_steps_is_noticed(change: Callable[[Any], Any]) -> None:
+    within, after, data = pair("mnist_cnn", lambda: optim.SGD(0.05, momentum=0.9))
+    for trainer in (within, after):
+        trainer.step(*data)
+        trainer.step(*data)
+        before = trainer.model.state_dict()
+        change(trainer)
+    for _ in range(2):
+        assert within.step(*data) == after.step(*data)
+    assert_same(within, after)
+    assert not same_arrays(before, within.model.state_dict())
+
+
+def test_a_step_that_fails_changes_no_weights_and_counts_no_step() -> None:
+    within, _, (x, y) = pair("mnist_cnn", OPTIMIZERS["adam"])
+    within.step(x, y)
+    before = within.model.state_dict()
+    with pytest.raises(cnn.NonFiniteLossError):
+        within.step(x * np.float32(np.inf), y)
+    assert same_arrays(before, within.model.state_dict())
+    assert within.optimizer.steps == 1
