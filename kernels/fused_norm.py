@@ -26,7 +26,7 @@ def norm_forward(
     out: FloatArray,
     backend: str | None = None,
 ) -> None:
-    """Make of a batch's moments what a :class:`kernels.lazy.Read` takes.
+    """Make of moments what a :class:`kernels.lazy.Read` takes.
 
     ``rstd = 1 / sqrt(var + eps)``, ``scale = weight · rstd``, ``shift = bias``; what the mean loses
     when it is rounded to the parameters' dtype goes into the shift.
@@ -34,7 +34,7 @@ def norm_forward(
     Parameters
     ----------
     moments : Moments
-        Mean and biased variance, (C,) arrays of float64.
+        Mean and biased variance, (C,) arrays of float64 or weight's dtype.
     weight, bias : (C,) array
         Batch-norm's parameters.
     eps : float
@@ -54,8 +54,10 @@ def norm_forward(
     chosen, C = fused_backend(backend), weight.shape
     check_array("bias", bias, C, weight)
     check_array("out", out, (3, *C), weight)
-    for name, array in (("mean", moments.mean), ("var", moments.var), ("rstd", rstd)):
-        check_array(name, array, C, WIDE)
+    like = WIDE if moments.mean.dtype == WIDE.dtype else weight
+    for name, array in (("mean", moments.mean), ("var", moments.var)):
+        check_array(name, array, C, like)
+    check_array("rstd", rstd, C, WIDE)
     check_in_order(rstd=rstd, out=out)
     chosen.norm_forward(moments, weight, bias, eps, rstd=rstd, out=out)
 

@@ -73,10 +73,10 @@ class Pull(NamedTuple):
 
 
 class Moments(NamedTuple):
-    """Mean and biased variance of each channel, (C,)."""
+    """Mean and biased variance of each channel, (C,): a batch's in float64, or running ones."""
 
-    mean: Float64
-    var: Float64
+    mean: FloatArray
+    var: FloatArray
 
 
 class Running(NamedTuple):
@@ -111,7 +111,7 @@ def normalizer(moments: Moments, weight: FloatArray, bias: FloatArray, eps: floa
     """
     dtype = weight.dtype
     with np.errstate(divide="ignore", invalid="ignore"):  # eps may be 0 and values all alike
-        rstd = 1.0 / np.sqrt(moments.var + eps)
+        rstd = 1.0 / np.sqrt(moments.var.astype(np.float64) + eps)
         scale = weight * rstd
         mean = moments.mean.astype(dtype)
         lost = moments.mean - mean

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from itertools import chain
 from operator import is_
+from typing import ClassVar
 
+from cnn.fusion.holding import Holder, holding
 from cnn.fusion.stages import Stage
+from cnn.fusion.values import Norm
 from cnn.layers import Sequential
 from cnn.optim.base import Optimizer
 from cnn.optim.elementwise import Elementwise
@@ -25,9 +30,12 @@ class Pass(ABC):
         Whether it is done with the same weights most of the time.
     """
 
+    _gradients: ClassVar[bool] = False
+
     def __init__(self, stages: list[Stage], *, steady: bool = False) -> None:
         self._stages, self._steady = stages, steady
         self._captured: Capture | None = None
+        self._holding: list[Callable[[], tuple[object, ...]]] = []
         self._held: list[object] = []
         self._can_be_captured = all(stage.repeats for stage in stages)
 
@@ -48,31 +56,58 @@ class Pass(ABC):
     def _capture(self) -> None:
         self._captured = capture(self._do, steady=self._steady)
         self._can_be_captured = self._captured is not None
-        self._held = self._holds()
+        self._holding = [holding(each, gradients=self._gradients) for each in self._layers()]
+        self._held = self._things()
 
     def _still(self) -> Capture | None:
-        """Return what was captured, if it still holds."""
+        """Return what was captured, if all it holds on to is still there."""
         if self._captured is None:
             return None
-        now = self._holds()
+        try:
+            now = self._things()
+        except AttributeError:
+            return None
         same = len(now) == len(self._held) and all(map(is_, now, self._held))
         return self._captured if same else None
 
-    def _holds(self) -> list[object]:
-        """Return what a capture holds on to, and a user may replace by other objects."""
-        return [thing for stage in self._stages for thing in stage.held()]
+    def _layers(self) -> list[Holder]:
+        return [layer for stage in self._stages for layer in stage.layers()]
+
+    def _things(self) -> list[object]:
+        return list(chain.from_iterable([look_up() for look_up in self._holding]))
 
 
 class ForwardPass(Pass):
-    """The forward pass."""
+    """The forward pass.
+
+    Parameters
+    ----------
+    stages : list of Stage
+        In order.
+    norms : list of Norm
+        Those that normalise by running statistics.
+    steady : bool
+        As for any.
+    """
+
+    def __init__(self, stages: list[Stage], norms: list[Norm], *, steady: bool) -> None:
+        super().__init__(stages, steady=steady)
+        self._norms = norms
 
     def _do(self) -> None:
+        for norm in self._norms:
+            norm.take_running()
         for stage in self._stages:
             stage.forward()
+
+    def _layers(self) -> list[Holder]:
+        return [*super()._layers(), *(norm.layer for norm in self._norms)]
 
 
 class BackwardPass(Pass):
     """The backward pass; its stages are in reverse."""
+
+    _gradients = True
 
     def _do(self) -> None:
         for stage in self._stages:
@@ -90,6 +125,8 @@ class UpdatePass(Pass):
     model : Sequential
         Whose parameters are updated.
     """
+
+    _gradients = True
 
     def __init__(self, stages: list[Stage], model: Sequential) -> None:
         super().__init__(stages)
@@ -135,5 +172,5 @@ class UpdatePass(Pass):
                 steps = optimizer.rule(parameter, parameter.grad_array())
                 fused.elementwise(steps, optimizer.scalars)
 
-    def _holds(self) -> list[object]:
-        return [*super()._holds(), self._optimizer, *self._optimizer.form()]
+    def _things(self) -> list[object]:
+        return [*super()._things(), self._optimizer, *self._optimizer.form()]

@@ -8,8 +8,9 @@ import numpy as np
 
 import kernels
 from cnn.arrays import FloatArray
+from cnn.fusion.holding import Holder
 from cnn.fusion.memory import Buffer
-from cnn.fusion.stages import Stage, arrays_of, norm_held
+from cnn.fusion.stages import Stage
 from cnn.fusion.values import Value, check_parameters
 from cnn.layers import (
     AvgPool2d,
@@ -105,9 +106,9 @@ class FlattenStage(PlainStage[Flatten]):
 class LinearStage(PlainStage[Linear]):
     """A linear layer."""
 
-    def held(self) -> tuple[object, ...]:
-        """Return the parameters' arrays."""
-        return arrays_of(self.layer)
+    def layers(self) -> tuple[Holder, ...]:
+        """Return the layer."""
+        return (self.layer,)
 
     def forward(self) -> None:
         """Multiply by the weights."""
@@ -152,9 +153,9 @@ class NormStage(PlainStage[BatchNorm]):
         super().__init__(layer, value, out)
         self._mean, self._rstd = (np.empty_like(layer.weight.data) for _ in range(2))
 
-    def held(self) -> tuple[object, ...]:
-        """Return its arrays and settings."""
-        return norm_held(self.layer)
+    def layers(self) -> tuple[Holder, ...]:
+        """Return the layer."""
+        return (self.layer,)
 
     def forward(self) -> None:
         """Normalise, and let the running statistics follow."""

@@ -55,7 +55,7 @@ class Program:
         self.stages, self._norms = walk.stages, walk.norms
         self._grad = Buffer(self._output.shape, model.dtype)
         self._reversed = self._linked() if training else []
-        self._forward = ForwardPass(self.stages, steady=not training)
+        self._forward = ForwardPass(self.stages, self._norms, steady=not training)
         self._backward = BackwardPass(self._reversed)
         self._update = UpdatePass(self._reversed, model)
         self.buffers = self._scheduled()
@@ -75,8 +75,6 @@ class Program:
     def forward(self, x: FloatArray) -> FloatArray:
         """Return the model's outputs for a batch of the shape; they last until the next run."""
         np.copyto(self._input.array, x)
-        for norm in self._norms:
-            norm.take_running()
         self._forward.run()
         return self._output.buffer.array
 

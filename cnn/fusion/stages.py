@@ -8,10 +8,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from cnn.fusion.holding import Holder
 from cnn.fusion.memory import Buffer
 from cnn.fusion.values import Norm, Term, Value
-from cnn.layers import Conv2d, Linear
-from cnn.layers.normalization import BatchNorm
+from cnn.layers import Conv2d
 from cnn.optim.elementwise import Elementwise
 from cnn.parameter import Parameter
 from kernels import fused
@@ -55,8 +55,8 @@ class Stage(ABC):
     def forward(self) -> None:
         """Compute and store the output."""
 
-    def held(self) -> tuple[object, ...]:
-        """Return what a capture of it holds on to, and a user may replace by other objects."""
+    def layers(self) -> tuple[Holder, ...]:
+        """Return the layers whose arrays and settings it uses."""
         return ()
 
     @abstractmethod
@@ -94,19 +94,6 @@ class Stage(ABC):
         value.grad = grad
 
 
-def arrays_of(layer: Conv2d | Linear | BatchNorm) -> tuple[object, ...]:
-    """Return the arrays of a layer's parameters and their gradients."""
-    weight, bias = layer.weight, layer.bias
-    if bias is None:
-        return weight.data, weight.grad
-    return weight.data, weight.grad, bias.data, bias.grad
-
-
-def norm_held(layer: BatchNorm) -> tuple[object, ...]:
-    """Return the arrays and settings of a batch-norm."""
-    return *arrays_of(layer), *layer.running, layer.eps, layer.momentum
-
-
 class ConvStage(Stage):
     """A convolution that reads through batch-norm and ReLU, and takes moments for the next.
 
@@ -137,10 +124,9 @@ class ConvStage(Stage):
         self._add: Buffer | None = None
         self._grad_x: Buffer | None = None
 
-    def held(self) -> tuple[object, ...]:
-        """Return the parameters' arrays, and what the batch-norm behind it has."""
-        own = arrays_of(self.layer)
-        return own if self.norm is None else own + norm_held(self.norm.layer)
+    def layers(self) -> tuple[Holder, ...]:
+        """Return the convolution, and the batch-norm behind it."""
+        return (self.layer,) if self.norm is None else (self.layer, self.norm.layer)
 
     def forward(self) -> None:
         """Convolve; normalise by the moments that come with it."""

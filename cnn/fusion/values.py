@@ -32,7 +32,6 @@ class Norm:
         shape, dtype = layer.running_mean.shape, layer.weight.data.dtype
         self._rstd = np.empty(shape)
         self._read, self._pull = np.empty((3, *shape), dtype), np.empty((4, *shape), dtype)
-        self._state: tuple[object, ...] = ()
 
     def take(self, moments: Moments) -> None:
         """Normalise by the batch's moments, and let the running ones follow them."""
@@ -50,17 +49,9 @@ class Norm:
         fused.norm_forward(moments, weight, bias, layer.eps, rstd=self._rstd, out=self._read)
 
     def take_running(self) -> None:
-        """Normalise by the running statistics, looked up anew unless all are as last time."""
-        layer = self.layer
-        mean, var, weight, bias = (
-            layer.running_mean, layer.running_var, layer.weight.data, layer.bias.data,
-        )  # fmt: skip
-        state = layer.eps, mean.tobytes(), var.tobytes(), weight.tobytes(), bias.tobytes()
-        if state == self._state:
-            return
+        """Normalise by the running statistics."""
         check_parameters(self.layer)
-        self._normalize(Moments(mean.astype(np.float64), var.astype(np.float64)))
-        self._state = state
+        self._normalize(Moments(self.layer.running_mean, self.layer.running_var))
 
     def read(self, x: FloatArray, relu: bool) -> Read:
         """Return ``x`` as it is read through the batch-norm."""

@@ -9,7 +9,8 @@ import pytest
 
 import kernels
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.dense import BLOCK_TERMS, MOST_COLUMNS, MOST_ROWS
+from kernels.backends.numba.dense import MOST_COLUMNS, MOST_ROWS
+from kernels.backends.numba.dense_backward import BLOCK_TERMS
 from kernels.backends.numba.dense_kernel import BLOCK_BYTES, TILE_COLUMNS, TILE_ROWS
 from tests.kernels.comparing import assert_within, random
 

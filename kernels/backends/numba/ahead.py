@@ -41,7 +41,7 @@ TASKS = (
     "normalization_tasks.GRADIENT_SUMS",
     "normalization_tasks.GRADIENT_TABLE",
     "activation.GATE",
-    "dense.BACKWARD",
+    "dense_backward.BACKWARD",
     "accumulating.ACCUMULATE",
     "maxima.READ_MAXIMA",
     "loss.CROSS_ENTROPY",

@@ -10,6 +10,7 @@ import numpy as np
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.calls import doubles_at, integers_at
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import flat_parameter
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import at_address
@@ -17,9 +18,9 @@ from kernels.capturing import also
 from kernels.lazy import Float64, Moments, Running, Sums, follow
 
 C_, WEIGHT, MEAN, RSTD, OUT, EPS = range(6)
-VAR, BIAS = range(6, 8)
+WIDE, VAR, BIAS = range(6, 9)
 COUNT, SUMS, SUMS_X, GRAD_WEIGHT, GRAD_BIAS = range(6, 11)
-WIDE, RUNNING_MEAN, RUNNING_VAR, BATCHES, SHARES = range(6, 11)
+RUNNING_MEAN, RUNNING_VAR, BATCHES, SHARES = range(7, 11)
 """Entries of all, of the forward, of the backward, and of the running statistics."""
 
 
@@ -35,8 +36,9 @@ def norm_forward(
     """Write mean, scale and shift."""
     mean, var, weights, biases = map(flat_parameter, (*moments, weight, bias))
     numbers = out.reshape(-1)
-    entries = (len(weight), weights, mean, rstd, numbers, np.array([eps]), var, biases)
-    run([Phase(NORMALIZER, 1, 1)], entries, numbers)
+    entries = (len(weight), weights, mean, rstd, numbers, np.array([eps]))
+    wide = mean.dtype == np.float64
+    run([Phase(NORMALIZER, 1, 1)], (*entries, wide, var, biases), numbers)
 
 
 def norm_backward(
@@ -77,23 +79,31 @@ def norm_track(
     run([Phase(FOLLOW, 1, 1)], (len(mean), *vectors, wide, *running, shares), vectors[1])
 
 
+@serial
+def _doubles(call, entry):
+    return doubles_at(call[entry], 0)
+
+
 def _normalizer(work, call, _):
-    mean, var, rstd = doubles_at(call[MEAN], 0), doubles_at(call[VAR], 0), doubles_at(call[RSTD], 0)
+    mean, var = at_address(work, call[MEAN]), at_address(work, call[VAR])
+    wide_mean, wide_var = _doubles(call, MEAN), _doubles(call, VAR)
     weight, bias = at_address(work, call[WEIGHT]), at_address(work, call[BIAS])
-    out, eps, C = at_address(work, call[OUT]), doubles_at(call[EPS], 0)[0], call[C_]
+    out, rstd, eps = at_address(work, call[OUT]), _doubles(call, RSTD), _doubles(call, EPS)[0]
+    C, wide = call[C_], call[WIDE] > 0
+    for c in range(C):  # by itself, and so in vectors: roots and quotients take most of the time
+        rstd[c] = 1.0 / np.sqrt((wide_var[c] if wide else np.float64(var[c])) + eps)
     for c in range(C):
-        rstd[c] = 1.0 / np.sqrt(var[c] + eps)
-        scale = weight[c] * rstd[c]
-        out[c], out[C + c] = mean[c], scale
-        lost = mean[c] - out[c]
+        scale, middle = weight[c] * rstd[c], wide_mean[c] if wide else np.float64(mean[c])
+        out[c], out[C + c] = middle, scale
+        lost = middle - out[c]
         # Neither 0 times an infinite scale nor what an infinite mean loses is NaN.
         out[2 * C + c] = bias[c] - (scale * lost if abs(lost) > 0.0 else 0.0)
 
 
 def _pullback(work, call, _):
     weight, mean = at_address(work, call[WEIGHT]), at_address(work, call[MEAN])
-    out, rstd = at_address(work, call[OUT]), doubles_at(call[RSTD], 0)
-    total, products = doubles_at(call[SUMS], 0), doubles_at(call[SUMS_X], 0)
+    out, rstd = at_address(work, call[OUT]), _doubles(call, RSTD)
+    total, products = _doubles(call, SUMS), _doubles(call, SUMS_X)
     grad_weight, grad_bias = at_address(work, call[GRAD_WEIGHT]), at_address(work, call[GRAD_BIAS])
     C = call[C_]
     for c in range(C):
@@ -106,9 +116,9 @@ def _pullback(work, call, _):
 
 def _follow(work, call, _):
     mean, rstd = at_address(work, call[MEAN]), at_address(work, call[RSTD])
-    wide_rstd, eps = doubles_at(call[RSTD], 0), doubles_at(call[EPS], 0)[0]
+    wide_rstd, eps = _doubles(call, RSTD), _doubles(call, EPS)[0]
     to_mean, to_var = at_address(work, call[RUNNING_MEAN]), at_address(work, call[RUNNING_VAR])
-    momentum, bias = doubles_at(call[SHARES], 0)[0], doubles_at(call[SHARES], 0)[1]
+    momentum, bias = _doubles(call, SHARES)[0], _doubles(call, SHARES)[1]
     for c in range(call[C_]):
         root = wide_rstd[c] if call[WIDE] else np.float64(rstd[c])
         var = 1.0 / (root * root) - eps

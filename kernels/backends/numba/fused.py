@@ -7,7 +7,7 @@ import numpy as np
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.channels import norm_backward, norm_forward, norm_track
 from kernels.backends.numba.choosing import backward_plan, forward_plan
-from kernels.backends.numba.dense import linear_update
+from kernels.backends.numba.dense_backward import linear_update
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
