@@ -64,7 +64,8 @@ def repeatable_after(
 def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        backend = dispatch.resolve(named.get("backend"))  # type: ignore[arg-type]  # refused if so
+        meant: Any = named.get("backend")
+        backend = dispatch.resolve(meant)
         if not getattr(backend, "CAPTURES", False) or active() is not None:
             return function(*arguments, **named)
         given = (*arguments, *named.values())
@@ -82,7 +83,7 @@ def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> 
         if known is not None:
             _known.calls[key] = known + 1
             if known + 1 >= TIMES:
-                _known.calls[key] = _repeated(function, arguments, named)
+                _known.calls[key] = _repeated(function, meant, arguments, named)
             if len(_known.calls) > MOST:
                 del _known.calls[next(iter(_known.calls))]
         return function(*arguments, **named)
@@ -116,7 +117,7 @@ class Repeated:
 
 
 def _repeated(
-    function: Callable[..., Any], arguments: Any, named: dict[str, Any]
+    function: Callable[..., Any], backend: str | None, arguments: Any, named: dict[str, Any]
 ) -> Repeated | None:
     """Capture a call on stand-ins; return None if it has to be made as ever."""
     arrays = [v for v in (*arguments, *named.values()) if type(v) is np.ndarray]
@@ -135,7 +136,7 @@ def _repeated(
     taken = [stand_in(value) for value in arguments]
     named = {name: stand_in(value) for name, value in named.items()}
     returned: list[Any] = []
-    captured = capture(lambda: returned.append(function(*taken, **named)))
+    captured = capture(lambda: returned.append(function(*taken, **named)), backend=backend)
     if captured is None or len(captured.steps) != 1:
         return None
     results, wrap = _taken_apart(returned[0])

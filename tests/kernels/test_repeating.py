@@ -148,3 +148,12 @@ def test_threads_have_their_own_memory():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_backend_that_is_named_repeats_whatever_else_is_current(monkeypatch):
+    """A name in the environment that no backend has does not matter to a call that names one."""
+    monkeypatch.setenv("CNN_KERNELS_BACKEND", "none")
+    x, y = random(0, "float32", (4, 5), (4, 5))
+    for _ in range(OFTEN):
+        got = kernels.relu_backward(x, y, backend="numba")
+    np.testing.assert_array_equal(got, np.where(y > 0, x, 0))
