@@ -11,7 +11,7 @@ from cnn.arrays import FloatArray
 from cnn.fusion.memory import Block, Buffer, Shape, place
 from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
-from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
+from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, PaddedShortcut, Sequential
 from kernels import dispatch
 from kernels.capturing import Capture, capture
 from kernels.layout import memory_order
@@ -170,6 +170,7 @@ _settings_of: dict[type[Layer], Callable[[Layer], object]] = {
         *("kernel_size", "stride", "padding", "ceil_mode"),
         *("count_include_pad", "divisor_override"),
     ),
+    PaddedShortcut: attrgetter("in_channels", "out_channels", "stride"),
 }
 
 

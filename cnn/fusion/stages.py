@@ -88,11 +88,10 @@ class Stage(ABC):
 
 
 def arrays_of(layer: Conv2d | Linear | BatchNorm) -> tuple[object, ...]:
-    """Return the arrays of a layer's parameters and their gradients."""
+    """Return the arrays of a layer's parameters and their gradients, of no bias None."""
     weight, bias = layer.weight, layer.bias
-    if bias is None:
-        return weight.data, weight.grad
-    return weight.data, weight.grad, bias.data, bias.grad
+    of_bias = (None, None) if bias is None else (bias.data, bias.grad)
+    return weight.data, weight.grad, *of_bias
 
 
 class ConvStage(Stage):

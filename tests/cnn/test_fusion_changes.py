@@ -31,6 +31,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     ),
     "new gradient": lambda m: setattr(m.layers[3].weight, "grad", None),
     "new parameter": lambda m: setattr(m.layers[11], "bias", cnn.Parameter(np.arange(3.0))),
+    "no parameter": lambda m: setattr(m.layers[11], "bias", None),
     "setting": lambda m: setattr(m.layers[1], "eps", 0.5),
     "setting behind": lambda m: setattr(m.layers[9], "eps", 0.5),
     "momentum": lambda m: setattr(m.layers[9], "momentum", 0.5),
@@ -47,8 +48,9 @@ def test_changes_of_the_model_are_noticed(
     data = batch(image)
     before = unfused.evaluate(data)["loss"]
     for trainer in (fused, unfused):
-        trainer.evaluate(data)
+        trainer.model.layers[11].bias.data += [0.5, 0, -0.5]
         trainer.step(*data)
+        trainer.evaluate(data)
         change(trainer.model)
     wanted = unfused.evaluate(data)
     assert wanted["loss"] != before
@@ -56,6 +58,18 @@ def test_changes_of_the_model_are_noticed(
     for _ in range(3):
         assert fused.step(*data) == pytest.approx(unfused.step(*data), abs=1e-9)
     assert fused.evaluate(data) == pytest.approx(unfused.evaluate(data), abs=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_changes_of_a_shortcut_are_noticed(backend: str) -> None:
+    shortcut = cnn.PaddedShortcut(2, 3, stride=2)
+    model = cnn.Sequential(cnn.ReLU(), shortcut)
+    x = np.ones((1, 2, 8, 8), "float32")
+    with kernels.use_backend(backend):
+        model.outputs([x], fuse=True)
+        shortcut.stride, shortcut.out_channels = 4, 5
+        (y,) = model.outputs([x], fuse=True)
+        np.testing.assert_array_equal(y, model.forward(x, training=False))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
