@@ -37,7 +37,7 @@ def plot_history(
     losses.set_ylim(bottom=0)
     _curves(accuracies, "accuracy (%)", history, "accuracy", 100)
     last = history[-1]["test_accuracy"]
-    figure.suptitle(f"{title}: {last:.1%} of the test images right", color=INK)
+    figure.suptitle(f"{title}: {last:.1%} of the test images right", color=INK, parse_math=False)
     _save(figure, path)
 
 
@@ -89,6 +89,7 @@ def plot_predictions(
             color=INK if right else RED,
             fontweight="normal" if right else "bold",
             fontsize=10,
+            parse_math=False,  # a class may be called "$"
         )
     figure.suptitle("Predictions for the first test images", color=INK)
     _save(figure, path)

@@ -91,6 +91,13 @@ def test_predictions_show_what_is_wrong(tmp_path: Path, drawn: list[Figure]) -> 
     assert [title.get_color() == plots.RED for title in titles] == [i == 4 for i in range(9)]
 
 
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    one, names = np.full((1, 2), 0.5), ("$\\frac$", "b")
+    plots.plot_predictions(np.zeros((1, 1, 4, 4)), np.zeros(1, int), one, names, tmp_path / "p.png")
+    plots.plot_history(HISTORY, tmp_path / "graph.png", title="on $\\frac$")
+    assert png_size(tmp_path / "p.png") == (900, 1020)
+
+
 def test_fewer_than_nine_images(tmp_path: Path, drawn: list[Figure]) -> None:
     one = np.full((1, 2), 0.5)
     path = tmp_path / "pred.png"
