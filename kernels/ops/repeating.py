@@ -55,13 +55,16 @@ def repeatable(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def repeatable_after(
-    check: Callable[P, object],
+    check: Callable[..., object],
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let calls be repeated of an operation that calls ``check`` to look at its arrays' values."""
+    """Let calls be repeated of an operation that looks at its arrays' values by ``check`` alone.
+
+    That is called with the operation's arguments before each repetition.
+    """
     return lambda function: _repeatable(function, check)
 
 
-def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> Callable[P, R]:
+def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         meant: Any = named.get("backend")
