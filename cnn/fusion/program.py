@@ -54,8 +54,10 @@ class Program:
         self.stages, self._norms = walk.stages, walk.norms
         self._grad = Buffer(self._output.shape, model.dtype)
         self._reversed = self._linked() if training else []
-        self._forward = Repeated(self.stages, _forward, steady=not training)
-        self._backward = Repeated(self._reversed, _backward)
+        # A stage without gradients may hand on another array each time, which backward reads too.
+        repeats = all(stage.repeats for stage in self.stages)
+        self._forward = Repeated(self.stages, _forward, repeats, steady=not training)
+        self._backward = Repeated(self._reversed, _backward, repeats)
         self.buffers = self._scheduled()
         self.size = place(self.buffers)
 
@@ -132,17 +134,24 @@ class Repeated:
         In order.
     call : callable
         What to do with each.
+    repeats : bool
+        Whether the arrays are the same each time, so that it can be captured.
     steady : bool
         Whether it is done with the same weights most of the time.
     """
 
     def __init__(
-        self, stages: list[Stage], call: Callable[[Stage], None], *, steady: bool = False
+        self,
+        stages: list[Stage],
+        call: Callable[[Stage], None],
+        repeats: bool,
+        *,
+        steady: bool = False,
     ) -> None:
         self._stages, self._call, self._steady = stages, call, steady
         self._captured: Capture | None = None
         self._held: list[object] = []
-        self._can_be_captured = all(stage.repeats for stage in stages)
+        self._can_be_captured = repeats
 
     def run(self) -> None:
         """Do it, again if it has been captured and nothing has been replaced since."""
