@@ -28,7 +28,7 @@ LARGEST = 16 * 2**20
 two of 3 MiB the weight gradient of a depthwise convolution took 262 µs, and 43 of Python."""
 
 MOST = 64
-"""Calls that each thread knows, with the memory that they work in; the oldest is forgotten."""
+"""Calls that each thread knows; the oldest is forgotten."""
 
 TIMES = 3
 """How often a call has to come before it is captured: that takes as long as three."""
@@ -37,10 +37,14 @@ Array = NDArray[Any]
 
 
 class _Known(threading.local):
-    """What each thread knows: how often a call came, or how to repeat it; None if it cannot."""
+    """What each thread knows: how often a call came, or how to repeat it; None if it cannot.
+
+    All of a thread's calls work in the same memory, one after the other.
+    """
 
     def __init__(self) -> None:
         self.calls: dict[Any, int | Repeated | None] = {}
+        self.memory: list[Any] = []
 
 
 _known = _Known()
@@ -139,7 +143,9 @@ def _repeated(
     taken = [stand_in(value) for value in arguments]
     named = {name: stand_in(value) for name, value in named.items()}
     returned: list[Any] = []
-    captured = capture(lambda: returned.append(function(*taken, **named)), backend=backend)
+    captured = capture(
+        lambda: returned.append(function(*taken, **named)), backend=backend, memory=_known.memory
+    )
     if captured is None or len(captured.steps) != 1:
         return None
     results, wrap = _taken_apart(returned[0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -127,6 +128,20 @@ def test_more_calls_than_are_known():
         for width in range(1, MOST + 10):
             (x,) = random(width, "float32", (2, width))
             np.testing.assert_array_equal(kernels.relu(x, backend="numba"), np.maximum(x, 0))
+
+
+@pytest.mark.compiled
+def test_calls_share_the_memory_that_they_work_in():
+    """Each of these transforms weights to 9 MB or more."""
+    tracemalloc.start()
+    try:
+        for channels in range(256, 266):
+            x, w = random(0, "float32", (1, 256, 8, 8), (channels, 256, 3, 3))
+            for _ in range(OFTEN):
+                kernels.conv2d(x, w, padding=1, backend="numba")
+        assert tracemalloc.get_traced_memory()[0] < 50e6
+    finally:
+        tracemalloc.stop()
 
 
 def test_threads_have_their_own_memory():
