@@ -74,6 +74,7 @@ def test_steady_weights_of_a_gradient_may_change_one_by_one(groups):
         np.testing.assert_array_equal(grad_x, wanted)
 
 
+@pytest.mark.compiled
 def test_depthwise_calls_are_one_step_and_work_on_what_the_arrays_hold_now():
     C, window = 35, dict(stride=2, padding=1, groups=35, backend="numba")
     x, w, g = random(0, "float32", (2, C, 9, 8), (C, 1, 3, 3), (2, C, 5, 4))
@@ -95,6 +96,7 @@ def test_depthwise_calls_are_one_step_and_work_on_what_the_arrays_hold_now():
     np.testing.assert_array_equal(grad_w, wanted.grad_weight)
 
 
+@pytest.mark.compiled
 def test_calls_that_follow_one_another_are_one_step():
     x, y, z = random(0, "float32", (2, 4), (2, 4), (2, 4))
 
