@@ -93,6 +93,16 @@ def test_a_layer_that_comes_twice_is_an_error_as_ever() -> None:
         cnn.Trainer(model, backend="numpy", fuse=True).step(*batch((2, 8, 8)))
 
 
+def test_a_residual_whose_parts_do_not_fit_is_refused_as_ever() -> None:
+    model = cnn.Sequential(cnn.Residual(cnn.Conv2d(2, 3, 1)), cnn.Flatten())
+    for fuse in (True, False):
+        with (
+            kernels.use_backend("numpy"),
+            pytest.raises(kernels.ShapeError, match=r"body gives \(., 3, 4, 4\)"),
+        ):
+            model.outputs([np.zeros((2, 2, 4, 4), "float32")], fuse=fuse)
+
+
 def test_one_value_per_channel_is_refused_as_ever() -> None:
     model = cnn.Sequential(
         cnn.Conv2d(1, 2, 4, dtype="float64"),
