@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,8 @@ GROUPS = {
 MARKERS = dict(zip(COLOURS, "osxD^v<P", strict=True))
 DPI = 130
 CAPTION_WIDTH = 130
+LEGEND_ROOM = 1.35
+"""Height of a panel over that of its highest line, where the legend stands on top."""
 
 
 def draw(run: Run, folder: Path) -> list[tuple[str, str]]:
@@ -96,14 +99,7 @@ def roofline(run: Run) -> Figure:
         roof = [min(peak, limit["gb_per_second"] * i) for i in intensities]
         where = tables.size(limit["working_set"])
         axes.plot(intensities, roof, color="#444444", linewidth=1)
-        axes.annotate(
-            f"{limit['gb_per_second']:,.0f} GB/s ({where})",
-            (intensities[0], roof[0]),
-            textcoords="offset points",
-            xytext=(4, 6),
-            rotation=33,
-            fontsize=8,
-        )
+        _write_along(axes, f"{limit['gb_per_second']:,.0f} GB/s ({where})", intensities[0], roof[0])
     axes.annotate(
         f"{peak:,.0f} GFLOP/s, {run.threads} threads",
         (intensities[-1], peak),
@@ -135,6 +131,20 @@ def roofline(run: Run) -> Figure:
     return _captioned(figure, run)
 
 
+def _write_along(axes: Axes, text: str, x: float, y: float) -> None:
+    """Write above a line through a point on which y is proportional to x."""
+    x, y = 1.05 * x, 1.2 * y
+    axes.text(
+        x,
+        y,
+        text,
+        rotation=math.degrees(math.atan2(y, x)),
+        rotation_mode="anchor",
+        transform_rotates_text=True,
+        fontsize=8,
+    )
+
+
 def growth(run: Run) -> Figure:
     """Draw speed over threads, and time per image over batch and image size."""
     figure = _figure(10.5, 4.0)
@@ -159,11 +169,11 @@ def growth(run: Run) -> Figure:
         axes.set_xscale("log", base=2)
         axes.set_xticks(sizes)
         _plain_numbers(axes.xaxis)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, LEGEND_ROOM * axes.get_ylim()[1])
         axes.set_xlabel(label)
         axes.set_ylabel(unit)
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False, fontsize=7)
+        axes.legend(frameon=False, fontsize=7, loc="upper right")
     return _captioned(figure, run)
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREEN, RED, INK = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#222222"
 GRID = 3
 DPI = 150
+LINE = 22
+"""Characters that fit above an image, in bold."""
 
 
 def plot_history(
@@ -34,10 +36,10 @@ def plot_history(
     figure = Figure(figsize=(9, 3.8), layout="constrained")
     losses, accuracies = figure.subplots(1, 2)
     _curves(losses, "loss (mean cross-entropy)", history, "loss", 1)
-    losses.set_ylim(bottom=0)
+    losses.set_ylim(0, 1.05 * losses.dataLim.y1 or None)
     _curves(accuracies, "accuracy (%)", history, "accuracy", 100)
     last = history[-1]["test_accuracy"]
-    figure.suptitle(f"{title}: {last:.1%} of the test images right", color=INK)
+    figure.suptitle(f"{title}: {last:.1%} of the test images right", color=INK, parse_math=False)
     _save(figure, path)
 
 
@@ -84,14 +86,23 @@ def plot_predictions(
         else:
             axes.imshow(image[0], cmap="gray_r", vmin=0, vmax=1)
         axes.set_title(
-            f"true {class_names[label]}, predicted {class_names[guess]}\n"
+            f"{_answer(class_names[label], class_names[guess])}\n"
             f"{'' if right else 'wrong, '}{distribution[guess]:.1%} sure",
             color=INK if right else RED,
             fontweight="normal" if right else "bold",
             fontsize=10,
+            parse_math=False,  # a class may be called "$"
         )
     figure.suptitle("Predictions for the first test images", color=INK)
     _save(figure, path)
+
+
+def _answer(label: str, guess: str) -> str:
+    """Say what is true and what was predicted, in a line, or in two with as much as fits."""
+    parts = f"true {label}", f"predicted {guess}"
+    if len(line := ", ".join(parts)) <= LINE:
+        return line
+    return "\n".join(part if len(part) <= LINE else f"{part[: LINE - 1]}…" for part in parts)
 
 
 def _curves(
@@ -113,7 +124,7 @@ def _curves(
             axes.plot(epochs, shown, label=name, **style)
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

@@ -74,7 +74,8 @@ def draw(
     """Draw the curves of the training, and some test images with what the model says of them."""
     from cnn import plots  # matplotlib would delay the first step
 
-    title = f"{settings.model} on {settings.dataset}, {trainer.backend} backend"
+    dataset = Path(settings.dataset).resolve().name  # of a path only what fits a line
+    title = f"{settings.model} on {dataset}, {trainer.backend} backend"
     plots.plot_history(history, folder / GRAPH, title=title)
     shown = plots.GRID**2
     x, y = data.test.x[:shown], data.test.y[:shown]

@@ -38,10 +38,10 @@ class Capture:
         Whether weights seldom change between replays.
     """
 
-    def __init__(self, *, steady: bool = False) -> None:
+    def __init__(self, *, steady: bool = False, memory: list[Any] | None = None) -> None:
         self.steady = steady
         self.steps: list[Callable[[], object]] = []
-        self.memory: list[Any] = []
+        self.memory = [] if memory is None else memory
         self.whole = True
 
     def replay(self) -> None:
@@ -51,7 +51,11 @@ class Capture:
 
 
 def capture(
-    function: Callable[[], object], *, backend: str | None = None, steady: bool = False
+    function: Callable[[], object],
+    *,
+    backend: str | None = None,
+    steady: bool = False,
+    memory: list[Any] | None = None,
 ) -> Capture | None:
     """Call a function, and capture the kernels that it calls.
 
@@ -65,6 +69,8 @@ def capture(
     steady : bool
         Say that the weights will seldom change: a backend may keep what it makes of them. It has
         to notice when they do change.
+    memory : list, optional
+        That of earlier captures, none of which is ever replayed while another one is.
 
     Returns
     -------
@@ -79,7 +85,7 @@ def capture(
     if not offered(backend):
         function()
         return None
-    made = Capture(steady=steady)
+    made = Capture(steady=steady, memory=memory)
     with _using(made):
         function()
     return made if made.whole else None

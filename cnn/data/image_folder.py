@@ -89,7 +89,7 @@ def _read(folder: Path, classes: tuple[str, ...]) -> tuple[AnyArray, AnyArray]:
 
 
 def _image(file: Path) -> AnyArray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(file) as image:
@@ -97,7 +97,9 @@ def _image(file: Path) -> AnyArray:
                 raise DataError(f"{file}: must have 8 bits a channel, but its mode is {image.mode}")
             grey = image.mode in ("1", "L", "LA")
             pixels = np.asarray(image.convert("L" if grey else "RGB"))
-    except (OSError, SyntaxError, UnidentifiedImageError) as error:
+    except DataError:
+        raise
+    except Exception as error:  # damage shows as anything from SyntaxError to a bomb's
         raise DataError(f"{file}: cannot be read as an image ({error})") from error
     return pixels[:, :, np.newaxis] if grey else pixels
 

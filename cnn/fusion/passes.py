@@ -26,18 +26,20 @@ class Pass(ABC):
     ----------
     stages : list of Stage
         In order.
+    repeats : bool
+        Whether their arrays are the same each time, so that it can be captured.
     steady : bool
         Whether it is done with the same weights most of the time.
     """
 
     _gradients: ClassVar[bool] = False
 
-    def __init__(self, stages: list[Stage], *, steady: bool = False) -> None:
+    def __init__(self, stages: list[Stage], repeats: bool, *, steady: bool = False) -> None:
         self._stages, self._steady = stages, steady
         self._captured: Capture | None = None
         self._holding: list[Callable[[], tuple[object, ...]]] = []
         self._held: list[object] = []
-        self._can_be_captured = all(stage.repeats for stage in stages)
+        self._can_be_captured = repeats
 
     def run(self) -> None:
         """Do it, again if it has been captured and nothing has been replaced since."""
@@ -84,14 +86,18 @@ class ForwardPass(Pass):
     ----------
     stages : list of Stage
         In order.
+    repeats : bool
+        As for any.
     norms : list of Norm
         Those that normalise by running statistics.
     steady : bool
         As for any.
     """
 
-    def __init__(self, stages: list[Stage], norms: list[Norm], *, steady: bool) -> None:
-        super().__init__(stages, steady=steady)
+    def __init__(
+        self, stages: list[Stage], repeats: bool, norms: list[Norm], *, steady: bool
+    ) -> None:
+        super().__init__(stages, repeats, steady=steady)
         self._norms = norms
 
     def _do(self) -> None:
@@ -122,14 +128,16 @@ class UpdatePass(Pass):
     ----------
     stages : list of Stage
         In reverse.
+    repeats : bool
+        As for any.
     model : Sequential
         Whose parameters are updated.
     """
 
     _gradients = True
 
-    def __init__(self, stages: list[Stage], model: Sequential) -> None:
-        super().__init__(stages)
+    def __init__(self, stages: list[Stage], repeats: bool, model: Sequential) -> None:
+        super().__init__(stages, repeats)
         self._model = model
         self._optimizer: Elementwise
 

@@ -12,7 +12,7 @@ from cnn.fusion.memory import Block, Buffer, Shape, place
 from cnn.fusion.passes import BackwardPass, ForwardPass, UpdatePass
 from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
-from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, Sequential
+from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, PaddedShortcut, Sequential
 from cnn.optim.base import Optimizer
 from kernels import dispatch
 from kernels.layout import memory_order
@@ -55,9 +55,11 @@ class Program:
         self.stages, self._norms = walk.stages, walk.norms
         self._grad = Buffer(self._output.shape, model.dtype)
         self._reversed = self._linked() if training else []
-        self._forward = ForwardPass(self.stages, self._norms, steady=not training)
-        self._backward = BackwardPass(self._reversed)
-        self._update = UpdatePass(self._reversed, model)
+        # A stage without gradients may hand on another array each time, which backward reads too.
+        repeats = all(stage.repeats for stage in self.stages)
+        self._forward = ForwardPass(self.stages, repeats, self._norms, steady=not training)
+        self._backward = BackwardPass(self._reversed, repeats)
+        self._update = UpdatePass(self._reversed, repeats, model)
         self.buffers = self._scheduled()
         self.size = place(self.buffers)
 
@@ -129,6 +131,7 @@ _settings_of: dict[type[Layer], Callable[[Layer], object]] = {
         *("kernel_size", "stride", "padding", "ceil_mode"),
         *("count_include_pad", "divisor_override"),
     ),
+    PaddedShortcut: attrgetter("in_channels", "out_channels", "stride"),
 }
 
 

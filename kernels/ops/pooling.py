@@ -15,6 +15,7 @@ from kernels.ops.remembering import remembered
 from kernels.ops.repeating import repeatable, repeatable_after
 
 IntPair = int | tuple[int, int]
+Shape = tuple[int, int, int, int]
 
 LARGEST_PLANE = np.iinfo(np.int32).max
 
@@ -78,14 +79,7 @@ def max_pool2d(
     return MaxPool2dResult(y, indices)
 
 
-def _check_indices(
-    grad_y: FloatArray,
-    indices: IntArray,
-    x_shape: tuple[int, int, int, int],
-    *,
-    out: FloatArray | None = None,
-    backend: str | None = None,
-) -> None:
+def _check_indices(grad_y: object, indices: IntArray, x_shape: Shape, **_: object) -> None:
     H, W = x_shape[2:]
     checks.within("indices", indices, H * W, "the planes of x_shape")
 
@@ -94,7 +88,7 @@ def _check_indices(
 def max_pool2d_backward(
     grad_y: FloatArray,
     indices: IntArray,
-    x_shape: tuple[int, int, int, int],
+    x_shape: Shape,
     *,
     out: FloatArray | None = None,
     backend: str | None = None,
@@ -202,7 +196,7 @@ def avg_pool2d(
 @repeatable
 def avg_pool2d_backward(
     grad_y: FloatArray,
-    x_shape: tuple[int, int, int, int],
+    x_shape: Shape,
     kernel_size: IntPair,
     *,
     stride: IntPair | None = None,
@@ -276,7 +270,7 @@ def global_avg_pool2d(x: FloatArray, *, backend: str | None = None) -> FloatArra
 
 @repeatable
 def global_avg_pool2d_backward(
-    grad_y: FloatArray, x_shape: tuple[int, int, int, int], *, backend: str | None = None
+    grad_y: FloatArray, x_shape: Shape, *, backend: str | None = None
 ) -> FloatArray:
     """Gradient of :func:`global_avg_pool2d`: ``grad_y / (H·W)`` for the whole plane.
 

@@ -28,7 +28,7 @@ LARGEST = 16 * 2**20
 two of 3 MiB the weight gradient of a depthwise convolution took 262 µs, and 43 of Python."""
 
 MOST = 64
-"""Calls that each thread knows, with the memory that they work in; the oldest is forgotten."""
+"""Calls that each thread knows; the oldest is forgotten."""
 
 TIMES = 3
 """How often a call has to come before it is captured: that takes as long as three."""
@@ -37,10 +37,14 @@ Array = NDArray[Any]
 
 
 class _Known(threading.local):
-    """What each thread knows: how often a call came, or how to repeat it; None if it cannot."""
+    """What each thread knows: how often a call came, or how to repeat it; None if it cannot.
+
+    All of a thread's calls work in the same memory, one after the other.
+    """
 
     def __init__(self) -> None:
         self.calls: dict[Any, int | Repeated | None] = {}
+        self.memory: list[Any] = []
 
 
 _known = _Known()
@@ -55,16 +59,20 @@ def repeatable(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def repeatable_after(
-    check: Callable[P, object],
+    check: Callable[..., object],
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let calls be repeated of an operation that calls ``check`` to look at its arrays' values."""
+    """Let calls be repeated of an operation that looks at its arrays' values by ``check`` alone.
+
+    That is called with the operation's arguments before each repetition.
+    """
     return lambda function: _repeatable(function, check)
 
 
-def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> Callable[P, R]:
+def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*arguments: P.args, **named: P.kwargs) -> R:
-        backend = dispatch.resolve(named.get("backend"))  # type: ignore[arg-type]  # refused if so
+        meant: Any = named.get("backend")
+        backend = dispatch.resolve(meant)
         if not getattr(backend, "CAPTURES", False) or active() is not None:
             return function(*arguments, **named)
         given = (*arguments, *named.values())
@@ -82,7 +90,7 @@ def _repeatable(function: Callable[P, R], check: Callable[P, object] | None) -> 
         if known is not None:
             _known.calls[key] = known + 1
             if known + 1 >= TIMES:
-                _known.calls[key] = _repeated(function, arguments, named)
+                _known.calls[key] = _repeated(function, meant, arguments, named)
             if len(_known.calls) > MOST:
                 del _known.calls[next(iter(_known.calls))]
         return function(*arguments, **named)
@@ -116,7 +124,7 @@ class Repeated:
 
 
 def _repeated(
-    function: Callable[..., Any], arguments: Any, named: dict[str, Any]
+    function: Callable[..., Any], backend: str | None, arguments: Any, named: dict[str, Any]
 ) -> Repeated | None:
     """Capture a call on stand-ins; return None if it has to be made as ever."""
     arrays = [v for v in (*arguments, *named.values()) if type(v) is np.ndarray]
@@ -135,7 +143,9 @@ def _repeated(
     taken = [stand_in(value) for value in arguments]
     named = {name: stand_in(value) for name, value in named.items()}
     returned: list[Any] = []
-    captured = capture(lambda: returned.append(function(*taken, **named)))
+    captured = capture(
+        lambda: returned.append(function(*taken, **named)), backend=backend, memory=_known.memory
+    )
     if captured is None or len(captured.steps) != 1:
         return None
     results, wrap = _taken_apart(returned[0])

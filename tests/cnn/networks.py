@@ -139,6 +139,11 @@ def strangers(m: Make) -> list[cnn.Layer]:
     ]
 
 
+def strangers_first(m: Make) -> list[cnn.Layer]:
+    """Layers that allocate what they return, and no gradient goes back to."""
+    return [cnn.Dropout(0.3, rng=5), Square(), m.conv(2, 4), m.norm(4), cnn.ReLU(), *m.head(4)]
+
+
 def no_convolution(m: Make) -> list[cnn.Layer]:
     """Nothing but linear layers, behind layers that no parameter comes before."""
     return [
@@ -157,6 +162,7 @@ NETWORKS: dict[str, Callable[[Make], list[cnn.Layer]]] = {
         before_activation,
         two_convolutions_added,
         strangers,
+        strangers_first,
         no_convolution,
     )
 }

@@ -10,6 +10,7 @@ import pytest
 import cnn
 import kernels
 from cnn.fusion import passes, program
+from cnn.fusion.inference import PART_BYTES
 from cnn.fusion.programs import Programs
 from kernels.capturing import Capture, capture
 from tests.cnn.fusing import FAST, MODELS, trainers
@@ -119,6 +120,17 @@ def test_what_is_fused_in_known_networks() -> None:
 def test_prediction_computes_no_batch_norm_by_itself() -> None:
     for name in MODELS:
         assert "Norm" not in kinds(*build(name), training=False)
+
+
+def test_many_images_are_predicted_in_parts() -> None:
+    """Each image as if it were alone, and in its place."""
+    model = cnn.models.lenet5((1, 64, 64), 3)
+    x = np.random.default_rng(0).standard_normal((41, 1, 64, 64)).astype("float32")
+    with kernels.use_backend("numpy"), Programs(model, training=False).running(x.shape) as whole:
+        assert whole.size > PART_BYTES
+        (together,) = model.outputs([x], fuse=True)
+        alone = model.outputs(np.split(x, 41), fuse=True)
+    np.testing.assert_allclose(together, np.concatenate(alone), rtol=1e-4, atol=1e-5)
 
 
 def test_layers_of_other_classes_run_by_themselves(fusing: str) -> None:

@@ -31,6 +31,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     ),
     "new gradient": lambda m: setattr(m.layers[3].weight, "grad", None),
     "new parameter": lambda m: setattr(m.layers[11], "bias", cnn.Parameter(np.arange(3.0))),
+    "no parameter": lambda m: setattr(m.layers[11], "bias", None),
     "setting": lambda m: setattr(m.layers[1], "eps", 0.5),
     "setting behind": lambda m: setattr(m.layers[9], "eps", 0.5),
     "momentum": lambda m: setattr(m.layers[1], "momentum", 0.5),
@@ -50,8 +51,9 @@ def test_changes_of_the_model_are_noticed(
     data = batch(image)
     before = unfused.evaluate(data)["loss"]
     for trainer in (fused, unfused):
-        trainer.evaluate(data)
+        trainer.model.layers[11].bias.data += [0.5, 0, -0.5]
         trainer.step(*data)
+        trainer.evaluate(data)
         change(trainer.model)
     wanted = unfused.evaluate(data)
     assert wanted["loss"] != before
@@ -59,6 +61,18 @@ def test_changes_of_the_model_are_noticed(
     for _ in range(3):
         assert fused.step(*data) == pytest.approx(unfused.step(*data), abs=1e-9)
     assert fused.evaluate(data) == pytest.approx(unfused.evaluate(data), abs=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "numba"])
+def test_changes_of_a_shortcut_are_noticed(backend: str) -> None:
+    shortcut = cnn.PaddedShortcut(2, 3, stride=2)
+    model = cnn.Sequential(cnn.ReLU(), shortcut)
+    x = np.ones((1, 2, 8, 8), "float32")
+    with kernels.use_backend(backend):
+        model.outputs([x], fuse=True)
+        shortcut.stride, shortcut.out_channels = 4, 5
+        (y,) = model.outputs([x], fuse=True)
+        np.testing.assert_array_equal(y, model.forward(x, training=False))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])
@@ -80,6 +94,16 @@ def test_a_layer_that_comes_twice_is_an_error_as_ever() -> None:
     model = cnn.Sequential(conv, conv, cnn.Flatten(), cnn.Linear(128, 3, dtype="float64"))
     with pytest.raises(RuntimeError, match="each one serves one backward"):
         cnn.Trainer(model, backend="numpy", fuse=True).step(*batch((2, 8, 8)))
+
+
+def test_a_residual_whose_parts_do_not_fit_is_refused_as_ever() -> None:
+    model = cnn.Sequential(cnn.Residual(cnn.Conv2d(2, 3, 1)), cnn.Flatten())
+    for fuse in (True, False):
+        with (
+            kernels.use_backend("numpy"),
+            pytest.raises(kernels.ShapeError, match=r"body gives \(., 3, 4, 4\)"),
+        ):
+            model.outputs([np.zeros((2, 2, 4, 4), "float32")], fuse=fuse)
 
 
 def test_one_value_per_channel_is_refused_as_ever() -> None:

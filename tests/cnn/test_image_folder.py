@@ -74,6 +74,16 @@ def refusal(folder: Path) -> str:
     return str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b"P6\n16", b"P6\n5 x\n255\n", b"P6\n60000 60000\n255\n"],
+    ids=["cut off", "no number", "too large"],
+)
+def test_damaged_images_are_named(folder: Path, content: bytes) -> None:
+    (folder / "dog" / "z.ppm").write_bytes(content)
+    assert "z.ppm: cannot be read as an image" in refusal(folder)
+
+
 def test_images_that_do_not_fit(folder: Path) -> None:
     draw(folder / "dog" / "z.png", 1, size=(6, 4))
     assert "z.png: all images must have one size; it is 6×4, the first is 5×4" in refusal(folder)

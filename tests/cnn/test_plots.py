@@ -64,7 +64,6 @@ def test_history(tmp_path: Path, drawn: list[Figure]) -> None:
     )
     for axes, key, scale in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
         assert axes.get_xlabel() == "epoch"
-        assert all(tick == int(tick) for tick in axes.get_xticks())
         for line, split in zip(axes.lines, ("train", "test"), strict=True):
             assert str(line.get_label()).startswith(split)
             assert line.get_xdata().tolist() == [1, 2, 3]
@@ -72,9 +71,13 @@ def test_history(tmp_path: Path, drawn: list[Figure]) -> None:
             assert line.get_ydata() == pytest.approx(values)
 
 
-def test_one_epoch_is_drawn_too(tmp_path: Path) -> None:
-    plots.plot_history(HISTORY[:1], tmp_path / "graph.png", title="")
-    assert png_size(tmp_path / "graph.png") == (1350, 570)
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_epochs_are_whole_numbers(epochs: int, tmp_path: Path, drawn: list[Figure]) -> None:
+    plots.plot_history(HISTORY[:epochs], tmp_path / "graph.png", title="")
+    for axes in drawn[0].axes:
+        left, right = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if left <= tick <= right]
+        assert ticks == list(range(1, epochs + 1))
 
 
 def test_predictions_show_what_is_wrong(tmp_path: Path, drawn: list[Figure]) -> None:
@@ -89,6 +92,34 @@ def test_predictions_show_what_is_wrong(tmp_path: Path, drawn: list[Figure]) -> 
     assert titles[0].get_text() == "true a, predicted a\n80.0% sure"
     assert titles[4].get_text() == "true c, predicted b\nwrong, 80.0% sure"
     assert [title.get_color() == plots.RED for title in titles] == [i == 4 for i in range(9)]
+
+
+def test_long_names_stay_above_their_image(tmp_path: Path, drawn: list[Figure]) -> None:
+    names = ("ankle boot", "T-shirt/top", "a coat with a hood and a fur collar")
+    probabilities = np.eye(3)[np.arange(9) % 3]
+    path = tmp_path / "pred.png"
+    plots.plot_predictions(np.zeros((9, 1, 4, 4)), np.arange(9) // 3, probabilities, names, path)
+    widths = [axes.title.get_window_extent().width for axes in drawn[0].axes]
+    assert max(widths) < plots.DPI * drawn[0].get_figwidth() / plots.GRID
+    assert (
+        drawn[0].axes[1].get_title() == "true ankle boot\npredicted T-shirt/top\nwrong, 100.0% sure"
+    )
+
+
+def test_markers_of_the_loss_are_whole(tmp_path: Path, drawn: list[Figure]) -> None:
+    for history in (HISTORY[:1], HISTORY, [HISTORY[0] | {"train_loss": 0.0, "test_loss": 0.0}]):
+        plots.plot_history(history, tmp_path / "graph.png", title="")
+        loss = drawn[-1].axes[0]
+        bottom, top = loss.get_ylim()
+        assert bottom == 0
+        assert top > 1.04 * loss.dataLim.y1
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    one, names = np.full((1, 2), 0.5), ("$\\frac$", "b")
+    plots.plot_predictions(np.zeros((1, 1, 4, 4)), np.zeros(1, int), one, names, tmp_path / "p.png")
+    plots.plot_history(HISTORY, tmp_path / "graph.png", title="on $\\frac$")
+    assert png_size(tmp_path / "p.png") == (900, 1020)
 
 
 def test_fewer_than_nine_images(tmp_path: Path, drawn: list[Figure]) -> None:

@@ -44,3 +44,17 @@ def compare_passes(x_shape, weight_shape, dtype: str, **window) -> None:
     )
     for parts in zip(results, references, magnitudes, lengths, strict=True):
         assert_within(*parts)
+
+
+def compare_threads(x_shape, weight_shape, **window) -> None:
+    """Compare the bits of a convolution's passes on all threads with those on one."""
+    x, weight, bias = random(0, "float32", x_shape, weight_shape, weight_shape[:1])
+
+    def passes():
+        y = kernels.conv2d(x, weight, bias, **window, backend="numba")
+        return y, *kernels.conv2d_backward(y, x, weight, **window, backend="numba")
+
+    many = passes()
+    kernels.set_num_threads(1)
+    for a, b in zip(many, passes(), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -55,6 +55,26 @@ def test_steady_weights_may_change_all_the_same(dtype, shape, groups):
             np.testing.assert_array_equal(y, wanted)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 8])
+def test_steady_weights_of_a_gradient_may_change_one_by_one(groups):
+    """Which of them a task packs does not lie in one piece."""
+    grad, w = random(0, "float32", (1, 8, 6, 6), (8, 8 // groups, 3, 3))
+    grad_x = np.empty((1, 8, 8, 8), "float32")
+    wanted = np.empty_like(grad_x)
+
+    def call(out):
+        window = dict(groups=groups, backend="numba")
+        kernels.conv2d_backward_input(grad, w, out.shape, out=out, **window)
+
+    captured = capture(lambda: call(grad_x), backend="numba", steady=True)
+    for place in np.ndindex(*w.shape[:2]):
+        w[place] += 1
+        captured.replay()
+        call(wanted)
+        np.testing.assert_array_equal(grad_x, wanted)
+
+
+@pytest.mark.compiled
 def test_depthwise_calls_are_one_step_and_work_on_what_the_arrays_hold_now():
     C, window = 35, dict(stride=2, padding=1, groups=35, backend="numba")
     x, w, g = random(0, "float32", (2, C, 9, 8), (C, 1, 3, 3), (2, C, 5, 4))
@@ -76,6 +96,7 @@ def test_depthwise_calls_are_one_step_and_work_on_what_the_arrays_hold_now():
     np.testing.assert_array_equal(grad_w, wanted.grad_weight)
 
 
+@pytest.mark.compiled
 def test_calls_that_follow_one_another_are_one_step():
     x, y, z = random(0, "float32", (2, 4), (2, 4), (2, 4))
 

@@ -42,14 +42,14 @@ def test_backends_export_nothing_else(backend):
 def test_each_backend_has_the_same_public_functions_in_the_same_order(file):
     def public(name):
         module = importlib.import_module(f"kernels.backends.{name}.{file}")
-        functions = [
-            f
-            for f in vars(module).values()
-            if inspect.isfunction(f)
-            and f.__module__ == module.__name__
-            and not f.__name__.startswith("_")
-        ]
-        return [f.__name__ for f in sorted(functions, key=lambda f: f.__code__.co_firstlineno)]
+        own = {
+            name: function
+            for name, function in vars(module).items()
+            if inspect.isfunction(function)
+            and function.__module__ == module.__name__
+            and not name.startswith("_")
+        }
+        return sorted(own, key=lambda name: own[name].__code__.co_firstlineno)
 
     for name in BACKENDS:
         assert public(name) == public("naive")

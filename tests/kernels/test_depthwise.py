@@ -9,7 +9,7 @@ import kernels
 from kernels.backends.numba import depthwise_kernel, depthwise_plan
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, ConvGeometry
-from tests.kernels.comparing import compare_passes, random
+from tests.kernels.comparing import compare_passes, compare_threads, random
 
 LANES = REGISTER_BYTES // 4
 TILE = depthwise_kernel.TILE_VECTORS * LANES
@@ -103,18 +103,7 @@ def test_bands_and_blocks_of_rows(H):
 
 
 def test_same_bits_with_one_thread_and_with_all():
-    C = 24
-    x, weight = random(0, "float32", (3, C, 33, 20), (C, 1, 3, 3))
-    window = dict(padding=1, groups=C, backend="numba")
-
-    def results():
-        y = kernels.conv2d(x, weight, **window)
-        return y, *kernels.conv2d_backward(y, x, weight, **window)
-
-    many = results()
-    kernels.set_num_threads(1)
-    for a, b in zip(many, results(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    compare_threads((3, 24, 33, 20), (24, 1, 3, 3), padding=1, groups=24)
 
 
 @pytest.mark.parametrize(

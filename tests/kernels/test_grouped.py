@@ -9,7 +9,7 @@ import kernels
 from kernels.backends.numba import plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.ops import windows
-from tests.kernels.comparing import compare_passes, random
+from tests.kernels.comparing import compare_passes, compare_threads, random
 
 LANES = REGISTER_BYTES // 4
 HEIGHT, WIDTH = 5, 7
@@ -90,15 +90,4 @@ def test_bands_and_images_together():
 
 
 def test_same_bits_with_one_thread_and_with_all():
-    groups = 24
-    x, weight = random(0, "float32", (3, 2 * groups, 33, 20), (2 * groups, 2, 3, 3))
-    window = dict(padding=1, groups=groups, backend="numba")
-
-    def results():
-        y = kernels.conv2d(x, weight, **window)
-        return y, *kernels.conv2d_backward(y, x, weight, **window)
-
-    many = results()
-    kernels.set_num_threads(1)
-    for a, b in zip(many, results(), strict=True):
-        np.testing.assert_array_equal(a, b)
+    compare_threads((3, 48, 33, 20), (48, 2, 3, 3), padding=1, groups=24)

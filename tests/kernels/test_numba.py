@@ -14,7 +14,16 @@ import pytest
 from numba.types import CPointer, StarArgTuple, boolean, float32, int64, none, uint8
 
 import kernels
-from kernels.backends.numba import axes, cache, jit, maxima, micro_kernel, plan, plan_weights
+from kernels.backends.numba import (
+    axes,
+    cache,
+    jit,
+    maxima,
+    micro_kernel,
+    parts,
+    plan,
+    plan_weights,
+)
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import START, SUMS, ZEROS
 from kernels.backends.numba.vector import pointer
@@ -200,6 +209,8 @@ def test_cache_folder_depends_on_every_source(tmp_path, monkeypatch):
 
 @pytest.mark.compiled
 def test_what_others_are_built_of_is_not_compiled_by_itself():
+    """But for versions of Numba that this was not tried with: they compile as they do."""
+
     @jit.serial
     def twice(number):
         return 2 * number
@@ -216,7 +227,7 @@ def test_what_others_are_built_of_is_not_compiled_by_itself():
     for function in (twice, four_times):
         (code,) = function.overloads.values()
         engine = code.target_context.codegen()._engine
-        assert not engine.is_symbol_defined(code.fndesc.llvm_func_name)
+        assert engine.is_symbol_defined(code.fndesc.llvm_func_name) != parts.IS_TRIED
 
 
 @pytest.mark.compiled
@@ -234,7 +245,8 @@ def test_inner_loops_neither_count_references_nor_spill():
 
     run.compile((StarArgTuple(signature),))
     for code in run.inspect_asm().values():
-        assert "NRT_" not in code
+        assert "NRT_incref" not in code
+        assert "NRT_decref" not in code
         if REGISTER_BYTES == 64:
             comparisons = [line for line in code.splitlines() if "\tvcmp" in line]
             assert comparisons

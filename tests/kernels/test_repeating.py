@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -129,6 +130,20 @@ def test_more_calls_than_are_known():
             np.testing.assert_array_equal(kernels.relu(x, backend="numba"), np.maximum(x, 0))
 
 
+@pytest.mark.compiled
+def test_calls_share_the_memory_that_they_work_in():
+    """Each of these transforms weights to 9 MB or more."""
+    tracemalloc.start()
+    try:
+        for channels in range(256, 266):
+            x, w = random(0, "float32", (1, 256, 8, 8), (channels, 256, 3, 3))
+            for _ in range(OFTEN):
+                kernels.conv2d(x, w, padding=1, backend="numba")
+        assert tracemalloc.get_traced_memory()[0] < 50e6
+    finally:
+        tracemalloc.stop()
+
+
 def test_threads_have_their_own_memory():
     """Batch-norm works in memory besides its results."""
     batches = [random(seed, "float32", (64, 8))[0] for seed in range(2)]
@@ -148,3 +163,12 @@ def test_threads_have_their_own_memory():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_the_backend_that_is_named_repeats_whatever_else_is_current(monkeypatch):
+    """A name in the environment that no backend has does not matter to a call that names one."""
+    monkeypatch.setenv("CNN_KERNELS_BACKEND", "none")
+    x, y = random(0, "float32", (4, 5), (4, 5))
+    for _ in range(OFTEN):
+        got = kernels.relu_backward(x, y, backend="numba")
+    np.testing.assert_array_equal(got, np.where(y > 0, x, 0))

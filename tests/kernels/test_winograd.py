@@ -18,7 +18,7 @@ from kernels.backends.numba import explaining, plan, plan_weights, winograd_cost
 from kernels.crosscheck import winograd
 from kernels.crosscheck.drawing import Draw, tiled_sizes, tiled_window
 from kernels.geometry import Axis, ConvGeometry
-from tests.kernels.comparing import assert_within, random
+from tests.kernels.comparing import assert_within, compare_threads, random
 
 ROOT = Path(__file__).parents[2]
 LANES = plan.lanes_of(np.dtype("float32"))
@@ -134,17 +134,8 @@ def test_what_is_not_finite_stays_visible_and_within_its_tiles(always, special):
     assert np.isfinite(np.delete(grad_weight, 2, axis=1)).all()
 
 
-def test_the_same_bits_on_any_number_of_threads(always):
-    x, weight, bias, grad_y = drawn(5, 9, 40, 23, 21, 1, "float32")
-
-    def run():
-        y = kernels.conv2d(x, weight, bias, padding=1, backend="numba")
-        return (y, *kernels.conv2d_backward(grad_y, x, weight, padding=1, backend="numba"))
-
-    several = run()
-    kernels.set_num_threads(1)
-    for one, many in zip(run(), several, strict=True):
-        np.testing.assert_array_equal(one, many)
+def test_same_bits_with_one_thread_and_with_all(always):
+    compare_threads((5, 9, 23, 21), (40, 9, 3, 3), padding=1)
 
 
 # The bound's own arithmetic

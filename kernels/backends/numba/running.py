@@ -73,23 +73,27 @@ def _team(geometry: ConvGeometry) -> int:
 
 
 class Weights(NamedTuple):
-    """Flat weights, with the distances from one source and one target channel to the next."""
+    """Flat weights, with the distances from one source and one target channel to the next.
+
+    ``in_pieces`` says whether the weights of each task that packs some lie in one piece.
+    """
 
     flat: FloatArray
     step_source: int
     step_target: int
+    in_pieces: bool
 
 
 def by_output(weight: FloatArray) -> Weights:
     """Return weights for gathering outputs."""
     _, Cg, KH, KW = weight.shape
-    return Weights(flat_parameter(weight), KH * KW, Cg * KH * KW)
+    return Weights(flat_parameter(weight), KH * KW, Cg * KH * KW, True)
 
 
 def by_input(weight: FloatArray) -> Weights:
     """Return weights for gathering gradients of inputs."""
     _, Cg, KH, KW = weight.shape
-    return Weights(flat_parameter(weight), Cg * KH * KW, KH * KW)
+    return Weights(flat_parameter(weight), Cg * KH * KW, KH * KW, False)
 
 
 def _gathering(plan: Plan) -> tuple[Task, Task]:
@@ -133,7 +137,7 @@ def run_gather(
     if finished.moments is not None:
         phases.append(Phase(MERGE_MOMENTS, 1, 1))
     weights_size = plain + points + start
-    kept = keeps(weights_size * source.itemsize)
+    kept = weights.in_pieces and keeps(weights_size * source.itemsize)
     borrows = 0 if kept else weights_size
     with Borrowed(borrows + plan.work * _most(team), source.dtype) as borrowed:
         memory = empty((weights_size,), source.dtype) if kept else borrowed
@@ -148,7 +152,7 @@ def run_gather(
         table[WEIGHTS], table[START] = transformed if points else packed, memory[plain + points :]
         table[BIAS : BIASES + 1] = counted(None if bias is None else flat_parameter(bias))
         table[TARGET : MOMENTS + 1] = finished.entries(target)
-        table[FILTERS : FILTERS_SIZE + 1] = (*weights, len(weights.flat))
+        table[FILTERS : FILTERS_SIZE + 1] = (*weights[:3], len(weights.flat))
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
         run(phases, table, borrowed[borrows:], plan.work)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numba
@@ -56,8 +57,8 @@ class Tables:
 
     def on_others(
         self, given: Sequence[NDArray[Any]], written: Sequence[NDArray[Any]]
-    ) -> Callable[[Sequence[NDArray[Any]]], list[NDArray[Any]]] | None:
-        """Return a function that runs them on other arrays, and returns what it wrote.
+    ) -> OnOthers | None:
+        """Return what runs them on other arrays, and returns what it wrote.
 
         They have the layouts of those given, and what is returned those of the written ones, all
         of them without gaps. None if one of these is not written after all.
@@ -76,23 +77,45 @@ class Tables:
         layouts = [(array.shape, array.dtype, array.nbytes, array.strides) for array in written]
         replaced = {place for place, _, _ in changes}
         kept = [array for place, array in self.arrays.items() if place not in replaced]
-        own = self.numbers
+        return OnOthers(self.numbers, changes, orders, layouts, kept)
 
-        def run(others: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-            places, results = _starts(others, orders), []
-            for layout in layouts:
-                result, place = aligned(*layout)
-                results.append(result)
-                places.append(place)
-            numbers = own.copy()
-            for place, number, offset in changes:
-                numbers[place] = places[number] + offset
-            execute(numbers)
-            return results
 
-        vars(run)["kept"] = kept  # in memory as long as it is
+@dataclass(frozen=True, slots=True)
+class OnOthers:
+    """Tables to be run on other arrays each time.
 
-        return run
+    Attributes
+    ----------
+    numbers : array of int64
+        The tables.
+    changes : list of (int, int, int)
+        Which numbers are addresses in those arrays: where they are, in which array, how far in.
+    orders : list of tuple of int, or None
+        The axes of the arrays that are given, in the order of memory, if that is another one.
+    layouts : list of tuple
+        Shape, dtype, bytes and strides of the arrays that are written.
+    kept : list
+        The other arrays that there are addresses of; they stay in memory so long.
+    """
+
+    numbers: NDArray[np.int64]
+    changes: list[tuple[int, int, int]]
+    orders: list[tuple[int, ...] | None]
+    layouts: list[tuple[tuple[int, ...], np.dtype[Any], int, tuple[int, ...]]]
+    kept: list[Any]
+
+    def __call__(self, given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run them, and return what they wrote."""
+        places, results = _starts(given, self.orders), []
+        for layout in self.layouts:
+            result, place = aligned(*layout)
+            results.append(result)
+            places.append(place)
+        numbers = self.numbers.copy()
+        for place, number, offset in self.changes:
+            numbers[place] = places[number] + offset
+        execute(numbers)
+        return results
 
 
 def _starts(arrays: Sequence[NDArray[Any]], orders: Sequence[tuple[int, ...] | None]) -> list[int]:
