@@ -14,6 +14,7 @@ from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import flat_parameter
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import at_address
+from kernels.backends.numba.workspace import Borrowed
 from kernels.capturing import also
 from kernels.lazy import Float64, Moments, Running, Sums, follow
 
@@ -38,7 +39,8 @@ def norm_forward(
     numbers = out.reshape(-1)
     entries = (len(weight), weights, mean, rstd, numbers, np.array([eps]))
     wide = mean.dtype == np.float64
-    run([Phase(NORMALIZER, 1, 1)], (*entries, wide, var, biases), numbers)
+    with Borrowed(numbers.size, numbers.dtype) as memory:
+        run([Phase(NORMALIZER, 1, 1)], (*entries, wide, var, biases), memory)
 
 
 def norm_backward(
@@ -94,10 +96,15 @@ def _normalizer(work, call, _):
         rstd[c] = 1.0 / np.sqrt((wide_var[c] if wide else np.float64(var[c])) + eps)
     for c in range(C):
         scale, middle = weight[c] * rstd[c], wide_mean[c] if wide else np.float64(mean[c])
-        out[c], out[C + c] = middle, scale
-        lost = middle - out[c]
+        work[c], work[C + c] = middle, scale
+        lost = middle - work[c]
         # Neither 0 times an infinite scale nor what an infinite mean loses is NaN.
-        out[2 * C + c] = bias[c] - (scale * lost if abs(lost) > 0.0 else 0.0)
+        work[2 * C + c] = bias[c] - (scale * lost if abs(lost) > 0.0 else 0.0)
+    # What a prediction leaves as it is stays in the caches of all cores: to fetch what was written
+    # from this one's is slow (``keeping``).
+    for i in range(3 * C):
+        if out[i] != work[i]:
+            out[i] = work[i]
 
 
 def _pullback(work, call, _):
