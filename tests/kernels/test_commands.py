@@ -96,7 +96,15 @@ def test_doctor_knows_depthwise_convolutions(capsys):
     forward = section(sections, "forward, float64")
     assert "one channel to each group" in forward
     assert "16 tasks: bands of 5 of 20 rows" in forward
-    assert "for the 90% of the columns" in forward  # 19 of 21
+    assert "windows slide along each row" in forward
+    assert "rows along which the windows slide" in section(sections, "backward to the weights")
+
+
+def test_doctor_knows_which_depthwise_windows_do_not_slide(capsys):
+    sections = examined(capsys, *DEPTHWISE, "--dilation", "2")
+    forward = section(sections, "forward")
+    assert "for the 89% of the columns" in forward  # 17 of 19
+    assert "9 rectangles of pixels" in section(sections, "backward to the weights")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import depthwise_kernel, depthwise_plan
+from kernels.backends.numba import depthwise_kernel, depthwise_plan, depthwise_sliding
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, ConvGeometry
 from tests.kernels.comparing import compare_passes, compare_threads, random
@@ -33,6 +35,18 @@ WINDOWS = [
 ]
 
 
+PADDINGS = [(0, 0), (1, 1), (2, 2), (0, 2), (2, 0), (0, 1), (3, 0), (0, 3), (5, 4)]
+
+DOWNWARDS = [
+    dict(kernel=1, padding=0),
+    dict(kernel=2, padding=1),
+    dict(kernel=3, padding=1),
+    dict(kernel=3, padding=2, stride=2),
+    dict(kernel=3, padding=4, dilation=3),
+    dict(kernel=4, padding=2),
+]
+
+
 def _compare(N: int, C: int, dtype: str, kernel: tuple[int, int], **window) -> None:
     """Compare all passes with the naive backend's."""
     compare_passes((N, C, HEIGHT, WIDTH), (C, 1, *kernel), dtype, groups=C, **window)
@@ -47,6 +61,42 @@ def test_channels(C, dtype):
 @pytest.mark.parametrize("C", [3, TILE + 1])
 def test_windows(window, C, dtype):
     _compare(1, C, dtype, **window)
+
+
+@pytest.mark.parametrize(
+    ("W", "padding"),
+    [(W, each) for W, each in itertools.product((1, 2, 3, 4, 7), PADDINGS) if W + sum(each) >= 3],
+    ids=str,
+)
+def test_windows_that_slide_along_a_row(W, padding, dtype):
+    """Three columns with stride 1: rows as short as the window, which begins or ends outside."""
+    C = depthwise_sliding.VECTORS * LANES + 1
+    compare_passes((1, C, 3, W), (C, 1, 3, 3), dtype, groups=C, padding=((1, 1), padding))
+
+
+@pytest.mark.parametrize("down", DOWNWARDS, ids=str)
+@pytest.mark.parametrize("H", [1, 6])
+def test_rows_of_windows_that_slide(down, H, dtype):
+    C, step = 3, down.get("stride", 1)
+    compare_passes(
+        (2, C, H, 5),
+        (C, 1, down["kernel"], 3),
+        dtype,
+        groups=C,
+        padding=(down["padding"], 1),
+        stride=(step, 1),
+        dilation=(down.get("dilation", 1), 1),
+    )
+
+
+def test_nothing_is_multiplied_by_weights_outside_the_image():
+    """Else infinite weights would make NaN of rows that they do not belong to."""
+    C = depthwise_sliding.VECTORS * LANES + 1
+    x, weight = random(0, "float32", (1, C, 4, 4), (C, 1, 3, 3))
+    weight[:, :, 0, 1] = np.inf
+    y = kernels.conv2d(x, weight, padding=1, groups=C, backend="numba")
+    assert np.isfinite(y[:, :, 0]).all()
+    assert not np.isfinite(y[:, :, 1:]).any()
 
 
 @pytest.mark.parametrize(

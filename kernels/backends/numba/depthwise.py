@@ -1,12 +1,14 @@
 """The loop nest of depthwise convolutions forward and backward to the input.
 
 Every channel has a filter of its own. One task is a band of target rows of one image, as in
-``gathering``, but nothing is copied: the pixels of a row whose taps all lie in the image are done
-in tiles, those at its ends one by one.
+``gathering``, but nothing is copied. Windows of the usual width slide along a row, see
+``depthwise_sliding``; otherwise the pixels of a row whose taps all lie in the image are done in
+tiles, those at its ends one by one.
 """
 
 from __future__ import annotations
 
+from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import (
     PHASES,
     SEGMENTS,
@@ -26,10 +28,11 @@ from kernels.backends.numba.depthwise_kernel import (
     gather_ends,
     gather_tiles,
 )
+from kernels.backends.numba.depthwise_sliding import VECTORS, slide, slide_rest
 from kernels.backends.numba.gathering import finish_band
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.tasks import Task
-from kernels.backends.numba.vector import at_address, lanes, prefetch
+from kernels.backends.numba.vector import at_address, lanes, pointer, prefetch
 
 
 def gather_depthwise(work, call, task):
@@ -37,6 +40,7 @@ def gather_depthwise(work, call, task):
     s = shape_at(call[SHAPES], 0)
     image, first = task // s.bands, task % s.bands * s.band_rows
     last = min(first + s.band_rows, s.target_rows)
+    clear(work, 0, s.inner_place)
     for row in range(first, last):
         for i in range(s.phases):
             _gather_row(work, call, s, image, row, row % s.target_row_step * s.phases + i)
@@ -50,21 +54,40 @@ def gather_depthwise(work, call, task):
 def _gather_row(work, call, s, image, row, number):
     """Write those pixels of a target row that are of a phase."""
     C, W, phase = s.source_channels, s.source_columns, row_phase_at(call[PHASES], number)
-    source_row = row // s.target_row_step * s.row_step
-    begin, end = taps_inside(s, phase, call[SEGMENTS], source_row)
+    taps, source_row = call[SEGMENTS], row // s.target_row_step * s.row_step
+    begin, end = taps_inside(s, phase, taps, source_row)
     at = (image * s.source_rows + source_row) * W * C
-    at_step, to_step = s.column_step * C, s.target_column_step * C
     to = (image * s.target_rows + row) * s.target_columns * C + phase.first_column * C
+    below = at + (tap_at(taps, end - 1).row + 1) * W * C if begin < end else 0
+    if s.sliding > 0 and begin < end:
+        _slide_row(work, call, s, to, at, begin, end, below)
+    else:
+        _tile_row(work, call, s, phase, to, at, begin, end, below)
+
+
+@serial
+def _slide_row(work, call, s, to, at, begin, end, below):
+    """Write a target row whose windows slide."""
+    C, target, source = s.source_channels, at_address(work, call[TARGET]), at_address(work, call[X])
+    weights, start = at_address(work, call[WEIGHTS]), at_address(work, call[START])
+    arrays = (target, to, source, at, weights, s.terms, start, pointer(work, 0))
+    row_of = (C, call[SEGMENTS], begin, end, s.target_columns, below)
+    whole = C - C % (VECTORS * lanes(work))
+    slide(*arrays, *row_of, 0, whole)
+    slide_rest(*arrays, *row_of, whole, C)
+
+
+@serial
+def _tile_row(work, call, s, phase, to, at, begin, end, below):
+    """Write the pixels of a target row that are of a phase, in tiles where no tap clips."""
+    C, target, source = s.source_channels, at_address(work, call[TARGET]), at_address(work, call[X])
+    at_step, to_step = s.column_step * C, s.target_column_step * C
     tiles_begin, tiles_end = phase.whole_begin, phase.whole_end
     if tiles_end - tiles_begin < TILE_PIXELS:
         tiles_end = tiles_begin
-    source, target = at_address(work, call[X]), at_address(work, call[TARGET])
-    below = 0
-    if begin < end:
-        below = at + (tap_at(call[SEGMENTS], end - 1).row + 1) * W * C
-        if s.row_step > 1 or s.column_step > 1:
-            _prefetch(source, below, below + s.row_step * W * C)
-            below = 0
+    if below > 0 and (s.row_step > 1 or s.column_step > 1):
+        _prefetch(source, below, below + s.row_step * s.source_columns * C)
+        below = 0
     weights, start = at_address(work, call[WEIGHTS]), at_address(work, call[START])
     arrays = (target, to, to_step, source, at, at_step, weights, s.terms, start)
     row_of = (C, call[SEGMENTS], begin, end, tiles_begin, tiles_end)
@@ -89,9 +112,9 @@ def taps_inside(s, phase, taps, source_row):
 def _prefetch(source, begin, end):
     """Fetch what the next row of targets will read for the first time, where tiles do not.
 
-    8 images of 128×56×56, forward: 0.9 ms, and 1.5 ms without it; 2 threads on Zen 4. With stride 1
-    each tile fetches its part, which does not keep a core waiting at the beginning of a row: 8 of
-    32×112×112 took 0.58 ms instead of 0.79. With stride 2 that was slower (0.35 and 0.23 ms).
+    With stride 1 each tile fetches its part, which does not keep a core waiting at the beginning of
+    a row: 8 images of 32×112×112, windows 5 wide, took 2.1 ms instead of 2.6 on 2 threads of Zen 4.
+    With stride 2 that was slower (windows 3 wide: 0.35 and 0.23 ms).
     """
     for place in range(begin, end, lanes(source)):
         prefetch(source, place)

@@ -16,6 +16,7 @@ import functools
 import numpy as np
 
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
+from kernels.backends.numba.depthwise_sliding import ROWS, WIDTH
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan import Plan
 from kernels.backends.numba.plan_tables import ROW_PHASE, SHAPE, TAP, Table, records
@@ -62,6 +63,8 @@ def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> 
             phases.append((first, len(taps), len(spans), phase.first, count, begin, end))
     sizes = sizes_of(geometry, rows, columns, lanes)
     sizes |= {"phases": len(columns.phases), "terms": len(taps)}
+    zeros = -(-C // lanes) * lanes  # what window rows outside the image read
+    sizes |= {"sliding": int(sliding(rows, columns)), "inner_place": zeros, "work": zeros + lanes}
     return Plan(
         shape_of(sizes),
         records(np.array(phases, ROW_PHASE)),
@@ -69,6 +72,21 @@ def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> 
         records(np.array(taps, TAP)),
         np.array(order, np.int64),
         None,
+    )
+
+
+def sliding(rows: Gather, columns: Gather) -> bool:
+    """Tell whether windows slide along a row, see ``depthwise_sliding``.
+
+    Neighbours share all columns but one; the first window and the last one reach into the image.
+    """
+    width, low = len(columns.phases[0].taps), columns.low
+    return (
+        columns.source_step == columns.target_step == 1
+        and width == columns.reach == WIDTH
+        and max(len(phase.taps) for phase in rows.phases) <= ROWS
+        and -width < low
+        and width - 1 <= columns.target_size <= columns.source_size - low
     )
 
 

@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kernels.backends.numba.axes import Gather, forward_gather
-from kernels.backends.numba.depthwise_plan import inside, shape_of, sizes_of
-from kernels.backends.numba.depthwise_weight import RECTANGLE, TAP, TAPS, VECTORS
+from kernels.backends.numba.depthwise_plan import inside, shape_of, sizes_of, sliding
+from kernels.backends.numba.depthwise_sliding import WIDTH
+from kernels.backends.numba.depthwise_weight_kernel import RECTANGLE, TAP, TAPS, VECTORS
 from kernels.backends.numba.plan_tables import Table
 from kernels.backends.numba.plan_weights import WeightPlan, power_of_two
 from kernels.geometry import ConvGeometry
@@ -47,12 +48,15 @@ def fits(geometry: ConvGeometry) -> bool:
 def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     """Plan the weight gradient of a depthwise convolution."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
-    down, across = _spans(rows), _spans(columns)
+    slides = sliding(rows, columns)
+    down, across = _spans(rows), _sliding_span(columns) if slides else _spans(columns)
     kernel, C = geometry.width.kernel, geometry.channels
     partials, cut = _cut(geometry, rows.target_size, columns.target_size, lanes)
     sizes = sizes_of(geometry, rows, columns, lanes) | cut
     sizes |= {"terms": geometry.height.kernel * kernel}
     sizes |= {"rectangles": len(down) * len(across), "rectangles_across": len(across)}
+    zeros = VECTORS * lanes  # gradients outside the image
+    sizes |= {"sliding": int(slides), "inner_place": zeros, "work": zeros + lanes}
     size = sizes["grouped"] * lanes * sizes["terms"]
     return WeightPlan(
         shape_of(sizes),
@@ -92,6 +96,13 @@ def _spans(axis: Gather) -> list[Span]:
     ]
 
 
+def _sliding_span(axis: Gather) -> list[Span]:
+    """Return source columns, from the one where the first target's window begins, and all taps."""
+    taps = [*axis.phases[0].taps]
+    first = taps[0][1]
+    return [Span(max(0, -first), min(axis.source_size - first, axis.target_size + WIDTH - 1), taps)]
+
+
 def _rectangles(
     rows: list[Span], columns: list[Span], kernel: int, row_step: int, column_step: int
 ) -> Table:
@@ -102,7 +113,7 @@ def _rectangles(
     for row, column in itertools.product(rows, columns):
         both = itertools.product(row.taps, column.taps)
         own = [(p * kernel + q, i * row_step + j * column_step) for (p, i), (q, j) in both]
-        own += [(-1, offset) for _, offset in own[-1:]] * (-len(own) % TAPS)
+        own += [(-1, offset) for _, offset in own[:1]] * (-len(own) % TAPS)
         places = [first + TAP * n for n in (len(taps), len(taps) + len(own))]
         rectangles.append((row.begin, row.end, column.begin, column.end, *places))
         taps += own

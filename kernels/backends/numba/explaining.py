@@ -9,7 +9,7 @@ import numpy as np
 from kernels.backends.numba import (
     depthwise_kernel,
     depthwise_plan,
-    depthwise_weight,
+    depthwise_weight_kernel,
     depthwise_weight_plan,
     grouped_kernel,
     plan,
@@ -108,11 +108,14 @@ def _depthwise_accumulated(geometry: ConvGeometry, lanes: int) -> list[str]:
         return ["as a convolution of one channel to each group: the window is too large"]
     chosen = depthwise_weight_plan.weight_plan(geometry, lanes)
     shape = chosen.shape[0]
+    taps, vectors = depthwise_weight_kernel.TAPS, depthwise_weight_kernel.VECTORS
+    over = "rows along which the windows slide"
+    if not shape["sliding"]:
+        over = f"{shape['rectangles']} rectangles of pixels that have the same taps"
     return [
         f"{chosen.tasks} tasks: {chosen.parts} partial results, added up in their order, of "
         f"{shape['part_channels']} of {geometry.channels} channels",
-        f"sums of {depthwise_weight.TAPS} taps × {depthwise_weight.VECTORS} vectors in registers, "
-        f"over {shape['rectangles']} rectangles of pixels that have the same taps",
+        f"sums of {taps} taps × {vectors} vectors in registers, over {over}",
     ]
 
 
@@ -120,11 +123,16 @@ def _depthwise_gathered(chosen: plan.Plan) -> list[str]:
     whole = sum(int(phase["whole_end"] - phase["whole_begin"]) for phase in chosen.phases)
     columns = sum(int(phase["columns"]) for phase in chosen.phases)
     pixels, vectors = depthwise_kernel.TILE_PIXELS, depthwise_kernel.TILE_VECTORS
+    how = "windows slide along each row: a source pixel is loaded once for each row of a window"
+    if not chosen.shape[0]["sliding"]:
+        how = (
+            f"tiles of {pixels} pixels × {vectors} vectors for the {whole / max(1, columns):.0%} "
+            "of the columns that no tap leaves the image of, one pixel at a time for the others"
+        )
     return [
         "one channel to each group: channels fill the vectors, nothing is copied",
         _depthwise_tasks(chosen),
-        f"tiles of {pixels} pixels × {vectors} vectors for the {whole / max(1, columns):.0%} of "
-        "the columns that no tap leaves the image of, one pixel at a time for the others",
+        how,
     ]
 
 
