@@ -65,8 +65,7 @@ def gather_task(work, call, task):
             to, images, band == s.bands - 1, work, by, base, ahead, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
-    C = s.target_channels // s.neighbours
-    pixels = images * rows * s.target_columns * s.neighbours
+    C, pixels = s.target_channels, images * rows * s.target_columns
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
     finish_band(target, first, pixels, c_from, c_to, call, s, slot, work)
 
@@ -74,7 +73,7 @@ def gather_task(work, call, task):
 @serial
 def finish_band(target, first, pixels, c_from, c_to, call, s, slot, work):
     """Do to the target's pixels what is done while they are in cache."""
-    C = s.target_channels // s.neighbours
+    C = s.target_channels
     slots, inner = doubles_at(call[SLOTS], 0), s.inner_place
     if call[MOMENTS] > 0:
         collect_moments(target, first, pixels, C, c_from, c_to, slots, 3 * slot * C, work, inner)

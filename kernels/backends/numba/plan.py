@@ -236,7 +236,7 @@ def cycles_of(what: Gathering, model: Model) -> Cycles | None:
 def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int]:
     """Return the fields of the shape, but for those that the tables count."""
     images, groups = what.geometry.batch, what.geometry.groups
-    rows, columns = what.rows, what.columns
+    rows, columns, together = what.rows, what.columns, what.columns.together
     out_group, panel = what.target_channels // groups, PANEL_VECTORS * what.lanes
     panels = -(-out_group // panel)
     part_channels = what.part_channels or what.source_channels
@@ -269,11 +269,11 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "pixel": pixel,
         "target_rows": rows.target_size,
         "target_columns": columns.target_size,
-        "target_channels": what.target_channels,
+        "target_channels": what.target_channels // together,
         "band_step": cut["band_rows"] // rows.target_step * rows.source_step,
         "first_row": rows.low,
         "first_column": columns.low,
         "winograd": winograd,
-        "neighbours": 1 if what.neighbours is None else what.neighbours.count,
+        "neighbours": together,
         "grouped": vectors,
     }

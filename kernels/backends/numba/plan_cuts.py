@@ -33,12 +33,13 @@ def direct_cut(
     in the cache as well.
     """
     width = columns.scratch(columns.target_size)
+    across = sum(columns.count(phase, columns.target_size) for phase in columns.phases)
     steps = -(-rows.target_size // rows.target_step)
     least = -(-LEAST_TASKS // shares)
     steps = max(1, -(-steps // -(-least // max(1, images))))
 
     def fit(steps: int) -> int:
-        targets = steps * rows.target_step * columns.target_size
+        targets = steps * rows.target_step * across
         held = rows.scratch(steps * rows.target_step) * width * pixel + targets * beside
         return min(SCRATCH_BYTES // max(1, 4 * held), MOST_PIXELS // max(1, targets))
 
