@@ -40,6 +40,11 @@ class Gather:
         """Source pixel at the first place of the scratch buffer."""
         return min((q for phase in self.phases for _, q in phase.taps), default=0)
 
+    @property
+    def inside(self) -> bool:
+        """Whether all source pixels that are taken are there: nothing is taken from the padding."""
+        return self.low >= 0 and self.low + self.scratch(self.target_size) <= self.source_size
+
     def scratch(self, targets: int) -> int:
         """Length of the scratch buffer that the first ``targets`` target pixels need."""
         last = (

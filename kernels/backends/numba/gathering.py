@@ -21,7 +21,7 @@ from kernels.backends.numba.direct import convolve_direct
 from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import collect_moments, finish_gradient
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.loading import load_band
+from kernels.backends.numba.loading import band_in_place, load_band
 from kernels.backends.numba.micro_kernel import prepare
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, pointer
@@ -41,7 +41,8 @@ def gather_task(work, call, task):
     band, image = slot % s.bands, slot // s.bands * s.chunk
     images = min(s.chunk, s.images - image)
     scratch_size = s.scratch_rows * s.scratch_columns * s.pixel
-    for i in range(images):
+    source, loads = band_in_place(work, 0, image, band, call, s)
+    for i in range(images if loads else 0):
         load_band(
             work, s.scratch_place + i * scratch_size, image + i, band, call, s, 0, s.source_channels
         )
@@ -62,7 +63,7 @@ def gather_task(work, call, task):
         convolve_winograd(to, rows, images, work, by, base, ahead, panel_from, panel_to, terms, s)
     else:
         convolve_direct(
-            to, images, band == s.bands - 1, work, by, base, ahead, panel_from, panel_to,
+            to, images, band == s.bands - 1, source, by, base, ahead, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
     C, pixels = s.target_channels, images * rows * s.target_columns

@@ -24,7 +24,13 @@ from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.grouped_kernel import TILE_ROWS
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
-from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
+from kernels.backends.numba.plan_cuts import (
+    DIRECT_SHARES,
+    LEAST_TASKS,
+    direct_cut,
+    in_place,
+    winograd_cut,
+)
 from kernels.backends.numba.plan_grouped import group_vectors, with_results
 from kernels.backends.numba.plan_neighbours import Neighbours, best_neighbours
 from kernels.backends.numba.plan_pixels import backward_gathers
@@ -248,7 +254,10 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     else:
         shares = shares or min(panels, DIRECT_SHARES)
         cut = direct_cut(images, rows, columns, pixel, what.beside, what.lanes, shares)
-        cut = with_results(cut, out_group, what.lanes) if vectors else cut
+        if vectors:
+            cut = with_results(cut, out_group, what.lanes)
+        elif rows.inside and columns.inside and pixel == part_channels == what.source_channels:
+            cut = in_place(cut, rows, columns, pixel, what.lanes)
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
     if groups == 1 and tasks < LEAST_TASKS:

@@ -61,6 +61,26 @@ def direct_cut(
     }
 
 
+def in_place(
+    cut: dict[str, int], rows: Gather, columns: Gather, pixel: int, lanes: int
+) -> dict[str, int]:
+    """Return a cut whose scratch buffer is laid out as the source, which is read instead.
+
+    Without the copy, 64 channels of 8 images of 56×56 to 128 through 1×1 of stride 2, on 2 threads:
+    0.60 ms, now 0.51; 16 of 7×56 to 16 through 1×1 0.043, now 0.037. Not where pixels are put
+    further apart: 1024 channels to 256, read in place, 5.7 ms instead of 4.1; 256 to 64 the same.
+    """
+    scratch_rows = rows.source_size if cut["bands"] == 1 else cut["scratch_rows"]
+    size = cut["chunk"] * scratch_rows * columns.source_size * pixel
+    return cut | {
+        "in_place": 1,
+        "scratch_rows": scratch_rows,
+        "scratch_columns": columns.source_size,
+        "inner_place": size,
+        "work": size + 2 * lanes,
+    }
+
+
 def winograd_cut(
     images: int, rows: Gather, columns: Gather, pixel: int, lanes: int, shares: int
 ) -> dict[str, int]:
