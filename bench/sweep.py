@@ -46,7 +46,7 @@ QUICK_STEP = 4
 """Of so many bases, ``--quick`` takes one."""
 
 NEAR = 0.7
-"""Share of what the machine allows from which on a pass is not too slow; that many a pass bound by
+"""Share of what the machine allows from which on a pass is not too slow: what a pass bound by
 compute is to reach."""
 
 SHOWN = 20
