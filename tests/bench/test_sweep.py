@@ -7,6 +7,7 @@ import json
 import pytest
 
 from bench import sweep
+from bench.limits import Limits
 from bench.neighbours import AXES, BASES, LEAST_MULTIPLY_ADDS, conv, neighbours
 
 
@@ -91,10 +92,17 @@ def slower(*factors):
     return timer
 
 
+def machine(gflops=1e6, gigabytes=1e6, call_seconds=0.0):
+    """Return what is measured of a machine that is ever so fast."""
+    sets = [{"working_set": 2**n, "gb_per_second": gigabytes / n} for n in (15, 20, 30)]
+    return lambda: Limits(gflops, {"gflops_by_threads": {}, "bandwidth": sets}, call_seconds)
+
+
 @pytest.mark.parametrize(("factor", "status"), [(3.1, 1), (2.9, 0), (1 / 3.1, 1), (1 / 2.9, 0)])
 def test_one_pair_beyond_the_limit_fails(factor, status, tmp_path, capsys):
     out = tmp_path / "sweep.json"
-    assert sweep.main([NAME, "--out", str(out)], slower(*[factor] * 3)) == status
+    arguments = [NAME, "--out", str(out)]
+    assert sweep.main(arguments, slower(*[factor] * 3), machine(4000)) == status
     printed = capsys.readouterr().out
     assert f"{status} of {3 * len(neighbours(BASES[0]))} pairs differ more than 3 x" in printed
     first = next(line for line in printed.splitlines() if NAME in line)
@@ -110,23 +118,59 @@ def test_one_pair_beyond_the_limit_fails(factor, status, tmp_path, capsys):
         "case": SLOW,
         "gflops": pytest.approx(2000 / factor),
         "flops_per_byte": pytest.approx(57_802_752 / 6_627_840),
+        "of_limit": pytest.approx(0.5 / factor),
     }
+
+
+SLOWER = 57_802_752 * 3.1 / 2e12
+"""Seconds of a pass that takes 3.1 times as long for each of its 57,802,752 FLOPs."""
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.72, 0), (0.68, 1)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        lambda least: machine(gflops=57_802_752 / least / 1e9),
+        lambda least: machine(gigabytes=20 * 6_627_840 / least / 1e9),
+        lambda least: machine(call_seconds=least),
+    ],
+    ids=["multiply-adds", "bytes", "call"],
+)
+def test_what_is_near_the_machines_limit_does_not_count(limits, share, status, capsys):
+    assert sweep.main([NAME], slower(*[3.1] * 3), limits(share * SLOWER)) == status
+    title = f"{status} of {3 * len(neighbours(BASES[0]))} pairs differ more than 3 x per multiply"
+    printed = capsys.readouterr().out
+    assert title in printed
+    assert f"{1 - status} more, where the machine sets the pace" in printed
+    assert f"{share:.0%}" in next(line for line in printed.splitlines() if NAME in line)
+
+
+def test_limits_are_the_best_of_what_is_measured_before_and_after(capsys):
+    measured = [machine(call_seconds=SLOWER), machine(call_seconds=0.5 * SLOWER)]
+    timer = slower(*[3.1] * 3)
+    assert sweep.main([NAME], timer, lambda: measured.pop()()) == 1
+    assert not measured
 
 
 @pytest.mark.parametrize(("factors", "status"), [((50, 50), 0), ((50, 50, 50), 1)])
 def test_a_disturbed_time_is_taken_again(factors, status):
-    assert sweep.main([NAME], slower(*factors)) == status
+    assert sweep.main([NAME], slower(*factors), machine()) == status
 
 
 def test_quick_takes_fewer(capsys):
     taken = []
-    assert sweep.main(["--quick"], lambda cases: taken.append(cases[0]) or steady(cases)) == 0
+
+    def timer(cases):
+        taken.append(cases[0])
+        return steady(cases)
+
+    assert sweep.main(["--quick"], timer, machine()) == 0
     assert taken == list(BASES[:: sweep.QUICK_STEP])
 
 
 def test_an_unknown_base_is_refused(capsys):
     with pytest.raises(SystemExit):
-        sweep.main(["b7-*"], steady)
+        sweep.main(["b7-*"], steady, machine())
     assert f"base must match one of {NAME}" in capsys.readouterr().err
 
 

@@ -324,8 +324,15 @@ def test_small_images_go_together():
         ((2, 1, 6, 14), (9, 1, 3, 3), dict(padding=1)),
         ((3, 3, 9, 12), (20, 3, 7, 7), dict(stride=2, padding=3)),
         ((2, 2, 5, 12), (7, 2, 2, 2), dict(stride=(1, 3))),
+        ((2, 1, 6, 37), (9, 1, 5, 5), dict(padding=2)),
+        ((2, 1, 5, 29), (9, 1, 5, 5), dict(stride=3, padding=2)),
+        ((2, 3, 4, 7), (5, 3, 3, 5), dict(stride=2, padding=(1, 4))),
+        ((2, 1, 7, 23), (80, 1, 3, 3), dict(padding=1)),
     ],
-    ids=["one-channel", "stride", "columns-without-taps"],
+    ids=[
+        *("one-channel", "stride", "columns-without-taps", "rest", "rest-stride", "rest-padding"),
+        "rest-blocks",
+    ],
 )
 def test_neighbours_that_share_a_vector(x_shape, weight_shape, window, dtype):
     """Few target channels: pixels side by side are one with more channels and a wider window."""
@@ -343,8 +350,3 @@ def test_neighbours_that_share_a_vector(x_shape, weight_shape, window, dtype):
     )
     tolerance = 1e-4 if dtype == "float32" else 1e-11
     np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
-
-
-def test_rows_that_no_number_of_neighbours_divides():
-    geometry = windows.convolution((2, 1, 6, 37), (9, 1, 5, 5), 1, 2, 1, 1)
-    assert plan.backward_plan(geometry, LANES).neighbours == 1

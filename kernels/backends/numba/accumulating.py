@@ -24,7 +24,7 @@ from kernels.backends.numba.calls import (
 from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.loading import load_band
+from kernels.backends.numba.loading import band_in_place, load_band
 from kernels.backends.numba.micro_kernel import SUMS, ZEROS, multiply_panel, prepare
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, lanes, pointer
@@ -57,9 +57,11 @@ def _accumulate_task(sums, slot, work, task, add, c_from, call):
     grad_size = g.scratch_rows * g.scratch_columns * g.pixel
     c_to = min(s.source_channels, c_from + s.part_channels)
     all_from = np.int64(0)  # for a literal all that loads would be compiled once more, in 0.7 s
+    source, loads = band_in_place(work, 0, image, band, call, s)
     for i in range(images):
         to = s.scratch_place + i * source_size
-        load_band(work, to, image + i, band, call, s, c_from, c_to)
+        if loads:
+            load_band(work, to, image + i, band, call, s, c_from, c_to)
         to = g.scratch_place + i * grad_size
         load_band(work, to, image + i, band, pointer(call, LOAD), g, all_from, g.source_channels)
     if call[SLOTTED] > 0 and c_from == 0:
@@ -74,7 +76,7 @@ def _accumulate_task(sums, slot, work, task, add, c_from, call):
         transform_sources(work, images, c_to - c_from, s)
         accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g)
     else:
-        _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g)
+        _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table, s, g)
 
 
 @serial
@@ -99,7 +101,7 @@ def _size(shape):
 
 
 @serial
-def _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g):
+def _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
     ``table`` begins with the rows of pixels of a task. Groups are not parted.
@@ -113,7 +115,7 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, work, ahead, table, s, g):
             for i in range(0, rows, s.block_rows):
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, work, work, later, table, s.first_term, terms, V,
+                    sums, sums, source, work, later, table, s.first_term, terms, V,
                     line, min(end, line + step), SUMS if add or i > 0 else ZEROS, m + v, 0,
                     group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
                     i, min(rows, i + s.block_rows),

@@ -23,13 +23,17 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """One axis: target pixel i of a phase takes source pixel ``i·source_step + q``."""
+    """One axis: target pixel i of a phase takes source pixel ``i·source_step + q``.
+
+    Where ``together`` pixels are computed as one, i counts these.
+    """
 
     target_size: int
     source_size: int
     target_step: int
     source_step: int
     phases: tuple[Phase, ...]
+    together: int = 1
 
     @property
     def low(self) -> int:
@@ -37,18 +41,22 @@ class Gather:
         return min((q for phase in self.phases for _, q in phase.taps), default=0)
 
     @property
-    def reach(self) -> int:
-        """Source pixels that one step's target pixels take."""
-        high = max((q for phase in self.phases for _, q in phase.taps), default=0)
-        return high - self.low + 1
+    def inside(self) -> bool:
+        """Whether all source pixels that are taken are there: nothing is taken from the padding."""
+        return self.low >= 0 and self.low + self.scratch(self.target_size) <= self.source_size
 
     def scratch(self, targets: int) -> int:
-        """Length of the scratch buffer that ``targets`` target pixels need."""
-        return (-(-targets // self.target_step) - 1) * self.source_step + self.reach
+        """Length of the scratch buffer that the first ``targets`` target pixels need."""
+        last = (
+            (self.count(phase, targets) - 1) * self.source_step + max(q for _, q in phase.taps)
+            for phase in self.phases
+            if phase.taps and self.count(phase, targets)
+        )
+        return max(last, default=self.low) - self.low + 1
 
     def count(self, phase: Phase, targets: int) -> int:
         """How many of the first ``targets`` target pixels are of the phase."""
-        return max(0, -(-(targets - phase.first) // self.target_step))
+        return max(0, (targets - phase.first - self.together) // self.target_step + 1)
 
 
 def forward_gather(axis: Axis) -> Gather:

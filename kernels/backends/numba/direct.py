@@ -9,7 +9,7 @@ from kernels.backends.numba.micro_kernel import START, SUMS, multiply_panel
 
 @serial
 def convolve_direct(
-    target, images, last, work, weights, start, ahead, panel_from, panel_to,
+    target, images, last, source, weights, start, ahead, panel_from, panel_to,
     phases, blocks, table, s,
 ):  # fmt: skip
     """Write a band of target pixels of so many images.
@@ -18,8 +18,8 @@ def convolve_direct(
     ----------
     last : bool
         Whether it is the last band of its image, which may have fewer rows.
-    work : array
-        Begins with the scratch buffer.
+    source : array
+        Begins with the scratch buffer, or with what would be in it.
     weights : array
         [group][panel][term][panel's channels].
     start : array
@@ -42,7 +42,7 @@ def convolve_direct(
                 for k in range(phase.first_block, phase.last_block):
                     block = block_at(blocks, k)
                     multiply_panel(
-                        target, start, work, weights, later, table, phase.first_row, pixels, V,
+                        target, start, source, weights, later, table, phase.first_row, pixels, V,
                         line, min(end, line + step), SUMS if k > phase.first_block else START,
                         c, c, group * s.in_group, 1,
                         (b + block.terms_before) * s.panel, s.panel, block.first, block.last,

@@ -21,7 +21,7 @@ from kernels.backends.numba.direct import convolve_direct
 from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import collect_moments, finish_gradient
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.loading import load_band
+from kernels.backends.numba.loading import band_in_place, load_band
 from kernels.backends.numba.micro_kernel import prepare
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, pointer
@@ -41,7 +41,8 @@ def gather_task(work, call, task):
     band, image = slot % s.bands, slot // s.bands * s.chunk
     images = min(s.chunk, s.images - image)
     scratch_size = s.scratch_rows * s.scratch_columns * s.pixel
-    for i in range(images):
+    source, loads = band_in_place(work, 0, image, band, call, s)
+    for i in range(images if loads else 0):
         load_band(
             work, s.scratch_place + i * scratch_size, image + i, band, call, s, 0, s.source_channels
         )
@@ -62,11 +63,10 @@ def gather_task(work, call, task):
         convolve_winograd(to, rows, images, work, by, base, ahead, panel_from, panel_to, terms, s)
     else:
         convolve_direct(
-            to, images, band == s.bands - 1, work, by, base, ahead, panel_from, panel_to,
+            to, images, band == s.bands - 1, source, by, base, ahead, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,
         )  # fmt: skip
-    C = s.target_channels // s.neighbours
-    pixels = images * rows * s.target_columns * s.neighbours
+    C, pixels = s.target_channels, images * rows * s.target_columns
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
     finish_band(target, first, pixels, c_from, c_to, call, s, slot, work)
 
@@ -74,7 +74,7 @@ def gather_task(work, call, task):
 @serial
 def finish_band(target, first, pixels, c_from, c_to, call, s, slot, work):
     """Do to the target's pixels what is done while they are in cache."""
-    C = s.target_channels // s.neighbours
+    C = s.target_channels
     slots, inner = doubles_at(call[SLOTS], 0), s.inner_place
     if call[MOMENTS] > 0:
         collect_moments(target, first, pixels, C, c_from, c_to, slots, 3 * slot * C, work, inner)

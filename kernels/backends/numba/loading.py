@@ -32,12 +32,27 @@ from kernels.backends.numba.vector import (
     load_first,
     multiply,
     multiply_add,
+    pointer,
     select,
     store_first,
     subtract,
     tap_matches,
     zeros,
 )
+
+
+@serial
+def band_in_place(work, place, image, band, load, shape):
+    """Return a pointer to the source rows of a band, as they are, or to ``work[place]``.
+
+    The second is whether they have to be loaded there first.
+    """
+    normed = load[NORMED] > 0 or load[RELU] > 0
+    if shape.in_place == 0 or normed or load[POOLS] > 0 or load[PULLS] > 0:
+        return pointer(work, place), True
+    row = image * shape.source_rows + shape.first_row + band * shape.band_step
+    pixel = row * shape.source_columns + shape.first_column
+    return pointer(at_address(work, load[X]), pixel * shape.source_channels), False
 
 
 @serial

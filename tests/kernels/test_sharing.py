@@ -1,0 +1,68 @@
+"""How threads share tasks: each does its own part first, then what the others have left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from kernels.backends.numba.sharing import LINE, next_task
+
+
+@numba.njit
+def _next(counters, member, members, times):
+    return next_task(counters, member, members, times)
+
+
+@pytest.mark.parametrize(
+    ("members", "times", "asking", "expected"),
+    [
+        (1, 3, (0, 0, 0, 0), (0, 1, 2, 3)),
+        (2, 5, (1, 0, 1, 0, 1, 0, 1), (2, 0, 3, 1, 4, 5, 5)),
+        (2, 5, (0, 0, 0, 0, 0, 0, 1), (0, 1, 2, 3, 4, 5, 5)),
+        (3, 7, (2, 2, 2, 2, 2, 1, 0, 1), (4, 5, 6, 0, 1, 2, 3, 7)),
+        (2, 2, (1, 0, 0, 1), (1, 0, 2, 2)),
+    ],
+)
+def test_each_takes_its_own_part_and_then_the_others(members, times, asking, expected):
+    counters = np.zeros(LINE * members, np.int64)
+    assert tuple(_next(counters, member, members, times) for member in asking) == expected
+
+
+WAITING = """
+import numpy as np
+from kernels.backends.numba.sharing import add_at_once
+from kernels.backends.numba.calls import integers_at
+from kernels.backends.numba.tasks import Phase, Task, run
+
+TURNS = 1_000_000_000
+
+def wait_or_tell(work, call, index):
+    flags = integers_at(call[0], 0)
+    if index == 0:
+        turn = 0
+        while turn < TURNS and add_at_once(flags, 0, 0) == 0:
+            turn += 1
+        add_at_once(flags, 1, turn < TURNS)
+    if index == 1:
+        add_at_once(flags, 0, 1)
+
+flags = np.zeros(2, np.int64)
+run([Phase(Task(wait_or_tell), 4, 2)], (flags,), np.zeros(1, np.float32))
+print(*flags)
+"""
+
+
+@pytest.mark.compiled
+def test_a_thread_that_is_held_up_leaves_its_tasks_to_another():
+    """Task 0 waits for task 1, which is in the same thread's part."""
+    environment = os.environ | {"NUMBA_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    run = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.stdout.split() == ["1", "1"], run.stderr
