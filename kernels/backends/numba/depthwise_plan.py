@@ -83,7 +83,7 @@ def sliding(rows: Gather, columns: Gather) -> bool:
     width, low = len(columns.phases[0].taps), columns.low
     return (
         columns.source_step == columns.target_step == 1
-        and width == columns.reach == WIDTH
+        and width == columns.scratch(1) == WIDTH
         and max(len(phase.taps) for phase in rows.phases) <= ROWS
         and -width < low
         and width - 1 <= columns.target_size <= columns.source_size - low
