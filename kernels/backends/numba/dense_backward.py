@@ -7,7 +7,7 @@ from typing import Any
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba import threads
-from kernels.backends.numba.dense_kernel import TILE_COLUMNS, TILE_ROWS, product_tile
+from kernels.backends.numba.dense_kernel import TILE_COLUMNS, TILE_ROWS, product_edge, product_tile
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.tasks import Phase, Task, run, team_for
@@ -152,9 +152,11 @@ def _product_block(c, a, a_row, a_term, b, m_begin, m_end, v_begin, v_end, width
             for m in range(m_begin, m_end, TILE_ROWS):
                 a_m, to, rows = a_k + m * a_row, m * width + v, min(TILE_ROWS, m_end - m)
                 soon = b_v + step + m // TILE_ROWS % TILE_COLUMNS * lanes(c)
-                product_tile(
-                    c, to, a, a_m, a_row, a_term, b, b_v, width, terms, soon, rows, columns, more
-                )
+                at = (c, to, a, a_m, a_row, a_term, b, b_v, width, terms, soon)
+                if rows == TILE_ROWS and columns == step:
+                    product_tile(*at, TILE_ROWS, step, more)
+                else:
+                    product_edge(*at, rows, columns, more)
 
 
 @serial

@@ -12,7 +12,9 @@ Neither turns nor packs an operand, so that weights stay as PyTorch keeps them a
 5 × 4 were at most 4 % faster for the other. Elsewhere there are 16 registers.
 
 Rows beyond the edge of a matrix repeat its last one, columns are masked, and neither are stored:
-tiles of other sizes for the edges would add two seconds to the first compilation.
+tiles of other sizes for the edges would add two seconds to the first compilation. Only product
+tiles that are whole have a loop of their own, whose stores need no masks: 32 rows, 6272 to 128,
+both gradients 580 µs, then 515, and 490 since they fetch what they write.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from kernels.backends.numba.vector import (
     load_rows_first,
     prefetch,
     repeat,
+    store,
     store_first,
     zeros,
 )
@@ -79,25 +82,38 @@ def make_dot_tile(height: int, width: int) -> Callable[..., None]:
     return dot_tile
 
 
-@serial
-def product_tile(
-    c, c_start, a, a_start, a_row, a_term, b, b_start, step, terms, ahead, rows, columns, more
-):
-    """Write ``rows`` rows and ``columns`` columns of ``a @ b``; those of b and c are ``step`` long.
+def make_product_tile(*, whole: bool) -> Callable[..., None]:
+    """Make the tile of sums of products; a ``whole`` one has all its rows and columns."""
 
-    If ``more``, add to what c holds: by masks, without a branch, at which Numba would count
-    references and spill the tile.
-    """
-    width = lanes(c)
-    total = repeat(zeros(c), TILE)
-    for k in range(terms):
-        prefetch(b, ahead + k * step)
-        left = broadcast_rows(a, a_start + k * a_term, a_row, rows - 1, TILE_ROWS)
-        right = load_columns(b, b_start + k * step, columns, TILE_COLUMNS)
-        total = add_products(total, left, right)
-    for i in range(TILE_ROWS):
-        for j in range(TILE_COLUMNS):
-            place = c_start + i * step + j * width
-            valid = min(width, max(0, columns - j * width)) * int(i < rows)
-            before = load_first(c, place, valid * more)
-            store_first(c, place, add(before, total[i * TILE_COLUMNS + j]), valid)
+    @serial
+    def product_tile(
+        c, c_start, a, a_start, a_row, a_term, b, b_start, step, terms, ahead, rows, columns, more
+    ):
+        """Write a tile of ``a @ b``; rows of b and c are ``step`` long.
+
+        If ``more``, add to what c holds: by masks, without a branch, at which Numba would count
+        references and spill the tile. What it writes is fetched before.
+        """
+        width = lanes(c)
+        total = repeat(zeros(c), TILE)
+        for k in range(terms):
+            prefetch(b, ahead + k * step)
+            prefetch(c, c_start + k // TILE_COLUMNS % TILE_ROWS * step + k % TILE_COLUMNS * width)
+            left = broadcast_rows(a, a_start + k * a_term, a_row, rows - 1, TILE_ROWS)
+            right = load_columns(b, b_start + k * step, columns, TILE_COLUMNS)
+            total = add_products(total, left, right)
+        for i in range(TILE_ROWS):
+            for j in range(TILE_COLUMNS):
+                place = c_start + i * step + j * width
+                if whole:
+                    before = load_first(c, place, width * more)
+                    store(c, place, add(before, total[i * TILE_COLUMNS + j]))
+                else:
+                    valid = min(width, max(0, columns - j * width)) * int(i < rows)
+                    before = load_first(c, place, valid * more)
+                    store_first(c, place, add(before, total[i * TILE_COLUMNS + j]), valid)
+
+    return product_tile
+
+
+product_tile, product_edge = make_product_tile(whole=True), make_product_tile(whole=False)
