@@ -242,34 +242,34 @@ class Trainer:
 
     def _step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
         """Train on one mini-batch; return its mean loss and how many predictions were right."""
-        with self._computing(), rolled_back(self.model), self._passes(x) as (forward, backward):
+        with self._computing(), rolled_back(self.model), self._passes(x) as (forward, learn):
             logits = forward(x)
             loss, grad_logits = kernels.softmax_cross_entropy(logits, y)
             if not math.isfinite(loss):
                 raise NonFiniteLossError(when, loss)
-            backward(grad_logits)
+            learn(grad_logits)
             correct = _correct(logits, y)
         self._steps += 1
         return loss, correct
 
     @contextmanager
     def _passes(self, x: FloatArray) -> Iterator[tuple[Forward, Backward]]:
-        """Lend the model's forward pass, and a backward pass that ends in an update."""
+        """Lend the model's forward pass, and what learns from its gradient: backward and update."""
         if not fuses(self.model, self.fuse):
             forward = partial(self.model.forward, training=True)
-            yield forward, partial(self._update_after, self.model.backward)
+            yield forward, partial(self._learn_by, self.model.backward)
             return
         shape = self.model.as_input(x).shape
         with self._programs.running(shape) as program:
-            yield program.forward, partial(self._update, program)
+            yield program.forward, partial(self._learn, program)
 
-    def _update(self, program: Program, grad_logits: FloatArray) -> None:
+    def _learn(self, program: Program, grad_logits: FloatArray) -> None:
         """Update all parameters, within the backward pass if it can be."""
         if self.clip_norm is None and program.backward_and_update(grad_logits, self.optimizer):
             return
-        self._update_after(program.backward, grad_logits)
+        self._learn_by(program.backward, grad_logits)
 
-    def _update_after(self, backward: Backward, grad_logits: FloatArray) -> None:
+    def _learn_by(self, backward: Backward, grad_logits: FloatArray) -> None:
         """Compute all gradients, then update the parameters by them."""
         backward(grad_logits)
         if self.clip_norm is not None:

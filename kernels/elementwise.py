@@ -70,12 +70,14 @@ def by_numpy(
     temporary : callable
         Returns an array for the temporary of a number.
     """
-
-    def found(value: Any) -> Any:
-        if isinstance(value, Scalar):
-            return float(scalars[value.number])  # takes the arrays' dtype
-        return temporary(value.number) if isinstance(value, Temporary) else value
-
     for operation, out, left, right in steps:
-        operands = [found(value) for value in (left, right) if value is not None]
-        getattr(np, operation)(*operands, out=found(out))
+        target = temporary(out.number) if isinstance(out, Temporary) else out
+        operands: list[Any] = []
+        for value in (left, right):
+            if isinstance(value, Temporary):
+                operands.append(temporary(value.number))
+            elif isinstance(value, Scalar):
+                operands.append(target.dtype.type(scalars[value.number]))
+            elif value is not None:
+                operands.append(value)
+        getattr(np, operation)(*operands, out=target)

@@ -8,7 +8,8 @@ gradient (:class:`Pull`). Where values have several readers, are added up or poo
 them.
 
     h1, m1 = conv(x), moments           conv_forward(Read(x), ..., stats=True)
-    h2, m2 = conv(relu(bn(h1)))         conv_forward(Read(h1, *normalizer(m1), relu), ...)
+    n1     = bn's mean, scale, shift     norm_forward(m1, weight, bias, eps, rstd=..., out=n1)
+    h2, m2 = conv(relu(bn(h1)))         conv_forward(Read(h1, *n1, relu), ..., stats=True)
     y      = pool(relu(bn(h2)))         join_forward((Read(h2, ...),), True, pool)
 
 A backend may lack them: :func:`offered` says so. Bound to the naive backend's plain operations,

@@ -61,10 +61,18 @@ def _check_channels(name: str, x: FloatArray, *per_channel: FloatArray | None) -
 
 
 def check_in_order(**arrays: NDArray[Any]) -> None:
-    """Check that arrays which are written are C-contiguous."""
+    """Check that arrays are C-contiguous."""
     for name, array in arrays.items():
         if not array.flags.c_contiguous:
             raise ShapeError(f"{name} must be C-contiguous, got strides {array.strides}")
+
+
+def check_written(**arrays: NDArray[Any]) -> None:
+    """Check that arrays can be written, and are C-contiguous."""
+    check_in_order(**arrays)
+    for name, array in arrays.items():
+        if not array.flags.writeable:
+            raise ShapeError(f"{name} must be writeable")
 
 
 def check_pull(pull: Pull, shape: tuple[int, ...]) -> None:
@@ -136,6 +144,15 @@ def _check_step(name: str, step: Step, scalars: int) -> None:
         raise ShapeError(f"{name} must be one of {', '.join(OPERATIONS)}; got {step.operation!r}")
     if (step.right is None) != (step.operation == "sqrt"):
         raise ShapeError(f"{name} must have a right operand unless it is sqrt")
+    if not isinstance(step.out, np.ndarray | Temporary):
+        raise TypeError(f"{name}'s out must be an array or a Temporary, got {step.out!r}")
+    if isinstance(step.out, np.ndarray) and not step.out.flags.writeable:
+        raise ShapeError(f"{name}'s out must be writeable")
+    for value in (step.left, step.right):
+        if not isinstance(value, np.ndarray | Temporary | Scalar | None):
+            raise TypeError(
+                f"{name}'s operands must be arrays, Temporaries or Scalars, got {value!r}"
+            )
     for value in step[1:]:
         if isinstance(value, Temporary) and not 0 <= value.number < MOST_TEMPORARIES:
             raise ShapeError(f"{name} must use temporaries from 0 to {MOST_TEMPORARIES - 1}")

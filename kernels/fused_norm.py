@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.contract import FloatArray
-from kernels.fused_checks import check_array, check_in_order, fused_backend
+from kernels.errors import ShapeError
+from kernels.fused_checks import check_array, check_written, fused_backend
 from kernels.lazy import Float64, Moments, Running, Sums
+from kernels.ops import checks
 
 WIDE = np.empty(0)
 """Of the dtype of what is computed in float64."""
@@ -58,7 +60,8 @@ def norm_forward(
     for name, array in (("mean", moments.mean), ("var", moments.var)):
         check_array(name, array, C, like)
     check_array("rstd", rstd, C, WIDE)
-    check_in_order(rstd=rstd, out=out)
+    check_written(rstd=rstd, out=out)
+    eps = checks.number("eps", eps)
     chosen.norm_forward(moments, weight, bias, eps, rstd=rstd, out=out)
 
 
@@ -105,7 +108,8 @@ def norm_backward(
         check_array(name, array, C, weight)
     for name, array in (("sums.grad", sums.grad), ("sums.grad_x", sums.grad_x), ("rstd", rstd)):
         check_array(name, array, C, WIDE)
-    check_in_order(out=out, grad_weight=grad_weight, grad_bias=grad_bias)
+    check_written(out=out, grad_weight=grad_weight, grad_bias=grad_bias)
+    count = checks.integer("count", count, 1)
     chosen.norm_backward(
         sums, weight, mean, rstd, count, out=out, grad_weight=grad_weight, grad_bias=grad_bias
     )
@@ -148,4 +152,9 @@ def norm_track(
         check_array(name, array, mean.shape, mean)
     check_array("rstd", rstd, mean.shape, rstd if rstd.dtype == WIDE.dtype else mean)
     check_array("running.batches", running.batches, (), np.empty(0, np.int64))
+    for name, array in (("running.mean", running.mean), ("running.var", running.var)):
+        if not array.flags.writeable:
+            raise ShapeError(f"{name} must be writeable")
+    eps, count = checks.number("eps", eps), checks.integer("count", count, 2)
+    momentum = checks.number("momentum", momentum, largest=1.0)
     chosen.norm_track(mean, rstd, eps, count, momentum, running=running)

@@ -56,7 +56,9 @@ def linear_update(
     wanted |= {"grad_weight": (grad_weight, (O, I)), "grad_bias": (grad_bias, (O,))}
     for name, (array, shape) in wanted.items():
         check_array(name, array, shape, x)
-    check_steps([*steps, Step("add", grad_weight, weight, weight)], scalars)
+    check_steps(steps, scalars)
+    for array in (array for step in steps for array in step.arrays):
+        check_array("the steps' arrays", array, weight.shape, weight)
     chosen.linear_update(
         *(grad_y, x, weight),
         grad_x=grad_x,

@@ -1,7 +1,7 @@
 """Values that the fused operations compute while they load them, and never store.
 
-Batch-norm is no operation there: :func:`normalizer` makes its forward pass a :class:`Read`, and
-:func:`pullback` its backward pass a :class:`Pull`, from sums that the operations take on their way.
+Batch-norm's forward pass is a :class:`Read` there, its backward pass a :class:`Pull`, with numbers
+for each channel. :func:`normalizer`, :func:`pullback` and :func:`follow` are their definition.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def follow(
         var = np.maximum(1 / np.square(rstd, dtype=np.float64) - eps, 0)
     unbiased = var * (count / (count - 1))
     for statistic, batch in ((running.mean, mean.astype(np.float64)), (running.var, unbiased)):
-        statistic[...] = (1 - momentum) * statistic + momentum * batch
+        statistic[...] = (1 - momentum) * statistic.astype(np.float64) + momentum * batch
     running.batches[...] += 1
 
 

@@ -18,6 +18,8 @@ def holding(layer: Holder, *, gradients: bool) -> Callable[[], tuple[object, ...
     Each look-up counts: a prediction for one image takes 75 µs.
     """
     names = ["weight.data", "bias" if layer.bias is None else "bias.data"]
+    if gradients:
+        names += ["weight", "weight.data.flags.writeable"]
     if isinstance(layer, BatchNorm):
         names += ["running_mean", "running_var", "eps"]
         names += ["num_batches_tracked", "momentum"]

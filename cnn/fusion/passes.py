@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
 from operator import is_
 from typing import ClassVar
 
+from cnn.arrays import FloatArray
 from cnn.fusion.holding import Holder, holding
 from cnn.fusion.stages import Stage
 from cnn.fusion.values import Norm
@@ -15,8 +16,9 @@ from cnn.layers import Sequential
 from cnn.optim.base import Optimizer
 from cnn.optim.elementwise import Elementwise
 from cnn.parameter import Parameter
-from kernels import fused
-from kernels.capturing import Capture, capture, offered
+from cnn.rollback import restored
+from kernels import capturing, fused
+from kernels.capturing import Capture, capture
 
 
 class Pass(ABC):
@@ -122,7 +124,7 @@ class BackwardPass(Pass):
 
 
 class UpdatePass(Pass):
-    """A backward pass in which an optimiser updates the model, large weights while it goes on.
+    """A backward pass in which an optimiser updates the model: linear layers while it goes on.
 
     Parameters
     ----------
@@ -140,34 +142,47 @@ class UpdatePass(Pass):
         super().__init__(stages, repeats)
         self._model = model
         self._optimizer: Elementwise
+        self._settings: tuple[object, ...]
 
     def run_with(self, optimizer: Optimizer) -> bool:
         """Take a step of an optimiser if all of it can be captured; else do nothing.
 
-        Nothing of the user's then runs in between, and kernels do not fail halfway.
+        A replay runs nothing of the user's and does not fail halfway. If the step that is captured
+        does, it leaves no trace.
 
         Returns
         -------
         bool
             Whether it was taken.
         """
-        if not (self._can_be_captured and isinstance(optimizer, Elementwise) and offered()):
+        if not (self._can_be_captured and isinstance(optimizer, Elementwise)):
             return False
-        self._optimizer = optimizer
-        captured = self._still()
-        if captured is None and not self._fits():
+        if optimizer.overridden or not capturing.offered():
             return False
-        optimizer.begin()
-        if captured is None:
-            self._capture()
-        else:
-            captured.replay()
-        return True
+        before = optimizer.steps
+        taken = False
+        try:
+            taken = self._step(optimizer)
+        finally:
+            if not taken:
+                optimizer.steps = before
+        return taken
 
-    def _fits(self) -> bool:
+    def _step(self, optimizer: Elementwise) -> bool:
+        optimizer.begin()
+        self._optimizer, self._settings = optimizer, (optimizer.scalars, *optimizer.form())
+        captured = self._still()
+        if captured is not None:
+            captured.replay()
+            return True
         parameters = self._model.parameters()
-        apart = len({id(parameter.data) for parameter in parameters}) == len(parameters)
-        return apart and self._optimizer.fits(parameters)
+        data = [parameter.data for parameter in parameters]
+        if not (optimizer.fits(parameters) and _are_apart(data)):
+            return False
+        kept = [array for each in parameters for array in optimizer.kept(each).values()]
+        with restored([*data, *kept]):
+            self._capture()
+        return True
 
     def _do(self) -> None:
         optimizer = self._optimizer
@@ -181,4 +196,10 @@ class UpdatePass(Pass):
                 fused.elementwise(steps, optimizer.scalars)
 
     def _things(self) -> list[object]:
-        return [*super()._things(), self._optimizer, *self._optimizer.form()]
+        return [*super()._things(), self._optimizer, *self._settings]
+
+
+def _are_apart(arrays: Sequence[FloatArray]) -> bool:
+    """Tell whether C-contiguous arrays share no memory."""
+    spans = sorted((array.ctypes.data, array.ctypes.data + array.nbytes) for array in arrays)
+    return all(end <= begin for (_, end), (begin, _) in pairwise(spans))

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from cnn.arrays import FloatArray
 from cnn.optim.base import Optimizer
 from cnn.parameter import Parameter
 from kernels import fused
 from kernels.elementwise import Step, by_numpy
+from kernels.fused_checks import check_steps
 
 LARGE = 2**15
 """Elements from which on an update is worth a call of the backend."""
@@ -21,7 +23,8 @@ LARGE = 2**15
 class Elementwise(Optimizer):
     """Updates each element of a parameter by that of its gradient, in the same steps.
 
-    A subclass says which steps in :meth:`rule`, and the numbers in them in :meth:`numbers`.
+    A subclass says which steps in :meth:`rule`, and the numbers in them in :meth:`numbers`: no more
+    of either kind than :mod:`kernels.elementwise` allows, or else updates wait for all gradients.
 
     Attributes
     ----------
@@ -43,7 +46,10 @@ class Elementwise(Optimizer):
         """Return the steps of a parameter's update, which change its ``data`` in place."""
 
     def form(self) -> tuple[object, ...]:
-        """Return what decides which steps there are; the same objects as long as they are."""
+        """Return what decides which steps there are; the same objects as long as they are.
+
+        A rule depends on nothing else but the arrays: a trainer may ask for it once.
+        """
         return ()
 
     def begin(self) -> None:
@@ -60,17 +66,28 @@ class Elementwise(Optimizer):
         Large parameters go through the backend if it gains by it: on all cores, and in one pass.
         """
         steps = self.rule(parameter, grad)
-        if parameter.data.size >= LARGE and fused.gains() and are_plain(steps):
+        if parameter.data.size >= LARGE and fused.gains() and self._fit(steps):
             fused.elementwise(steps, self.scalars)
         else:
             by_numpy(steps, self.scalars, lambda number: self._temporary(parameter, number))
 
-    def fits(self, parameters: Iterable[Parameter]) -> bool:
-        """Tell whether kernels can do the whole step: nothing is overridden, all arrays plain."""
+    @property
+    def overridden(self) -> bool:
+        """Whether a step is more than the rule: its method is a subclass's or the object's own."""
         kind = type(self)
-        if kind.update is not Elementwise.update or kind.step is not Optimizer.step:
+        by_class = kind.update is not Elementwise.update or kind.step is not Optimizer.step
+        return by_class or not vars(self).keys().isdisjoint(("step", "update"))
+
+    def fits(self, parameters: Iterable[Parameter]) -> bool:
+        """Tell whether :func:`kernels.fused.elementwise` takes the steps that were begun."""
+        return all(self._fit(self.rule(each, each.grad_array())) for each in parameters)
+
+    def _fit(self, steps: list[Step]) -> bool:
+        try:
+            check_steps(steps, self.scalars)
+        except (kernels.ShapeError, TypeError):
             return False
-        return all(are_plain(self.rule(each, each.grad_array())) for each in parameters)
+        return True
 
     def _temporary(self, parameter: Parameter, number: int) -> FloatArray:
         """Return an array of the parameter's shape for intermediate results, the same each time."""
@@ -79,14 +96,3 @@ class Elementwise(Optimizer):
         if key not in self._scratch or self._scratch[key].size < data.size:
             self._scratch[key] = np.empty(data.size, data.dtype)
         return self._scratch[key][: data.size].reshape(data.shape)
-
-
-def are_plain(steps: Sequence[Step]) -> bool:
-    """Tell whether kernels can do steps: all arrays are C-contiguous, of one shape and dtype."""
-    arrays = [array for step in steps for array in step.arrays]
-    return all(
-        array.flags.c_contiguous
-        and array.flags.writeable
-        and (array.shape, array.dtype) == (arrays[0].shape, arrays[0].dtype)
-        for array in arrays
-    )

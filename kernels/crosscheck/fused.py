@@ -127,16 +127,18 @@ def draw_elementwise(draw: Draw) -> Case:
     """Draw a case around the length of a vector, or of several blocks; the same bits are right."""
     size = draw.integer(1, 70) if draw.chance(0.8) else draw.integer(4000, 20000)
     arrays = [abs(draw.values(size)) + 0.5 for _ in range(3)]
-    scalars = np.array([draw.integer(1, 9) / 4 for _ in range(MOST_SCALARS)])
+    scalars = np.array([draw.integer(1, 99) / 7 for _ in range(MOST_SCALARS)])
     places: list[Any] = [0, 1, 2, *map(fused.Temporary, range(MOST_TEMPORARIES))]
     filled: list[Any] = [0, 1, 2]
     steps: list[tuple[Any, ...]] = []
     for _ in range(draw.integer(1, 8)):
         name, out = draw.choice(*OPERATIONS), draw.choice(*places)
-        operands = [draw.choice(*filled)]
-        if name != "sqrt":
-            scalar = fused.Scalar(draw.integer(0, MOST_SCALARS - 1))
-            operands.append(scalar if draw.chance(0.3) else draw.choice(*filled))
+        operands = [
+            fused.Scalar(draw.integer(0, MOST_SCALARS - 1))
+            if draw.chance(0.25)
+            else draw.choice(*filled)
+            for _ in range(1 if name == "sqrt" else 2)
+        ]
         steps.append((name, out, *operands))
         filled += [out] if out not in filled else []
     steps.append(("add", 0, 0, draw.choice(*filled)))

@@ -63,11 +63,29 @@ class Signs(optim.SGD):
         parameter.data -= self.lr * np.sign(grad)
 
 
+class Drifting(optim.SGD):
+    """Has more numbers than kernels take."""
+
+    def numbers(self) -> tuple[float, ...]:
+        return (*super().numbers(), *range(7))
+
+
+def wrap(trainer: cnn.Trainer) -> None:
+    step = trainer.optimizer.step
+    trainer.optimizer.step = lambda parameters: [step(parameters), step(parameters)]
+
+
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "momentum": lambda t: setattr(t.optimizer, "momentum", 0.5),
     "weight decay": lambda t: setattr(t.optimizer, "weight_decay", 0.1),
     "another optimiser": lambda t: setattr(t, "optimizer", optim.AdamW(0.01)),
     "an update of its own": lambda t: setattr(t, "optimizer", Signs(0.01)),
+    "too many numbers": lambda t: setattr(t, "optimizer", Drifting(0.05)),
+    "a step of its own": wrap,
+    "an integer for eps": lambda t: setattr(t.model.layers[1], "eps", 1),
+    "another parameter": lambda t: setattr(
+        t.model.layers[11], "weight", copy.copy(t.model.layers[11].weight)
+    ),
     "steps so far": lambda t: setattr(t.optimizer, "steps", 7),
     "strided weights": lambda t: setattr(
         t.model.layers[0].weight, "data", np.ones((16, 1, 3, 6), "float32")[..., ::2]
@@ -89,11 +107,12 @@ def test_what_changes_between_steps_is_noticed(change: Callable[[Any], Any]) -> 
     assert not same_arrays(before, within.model.state_dict())
 
 
-def test_weights_that_two_layers_share_are_updated_after_both() -> None:
+@pytest.mark.parametrize("view", [lambda a: a, lambda a: a[:]], ids=["array", "view"])
+def test_weights_that_two_layers_share_are_updated_after_both(view: Callable[..., Any]) -> None:
     trainers = []
     for limit in (None, 1e30):
         layers = [cnn.Linear(512, 512, rng=0), cnn.Linear(512, 512, rng=1)]
-        layers[1].weight.data = layers[0].weight.data
+        layers[1].weight.data = view(layers[0].weight.data)
         model = cnn.Sequential(cnn.Flatten(), *layers)
         trainers.append(cnn.Trainer(model, backend="numba", fuse=True, clip_norm=limit))
     x, y = batch((1, 16, 32), 5)
@@ -101,6 +120,36 @@ def test_weights_that_two_layers_share_are_updated_after_both() -> None:
         losses = [trainer.step(x.astype("float32"), y) for trainer in trainers]
         assert losses[0] == losses[1]
     assert_same(*trainers)
+
+
+def test_batches_of_two_sizes_and_clipping_now_and_then() -> None:
+    within, after, (x, y) = pair("mnist_cnn", OPTIMIZERS["nesterov"])
+    for size, limit in ((5, None), (3, None), (5, 1e30), (3, 1e30), (5, None), (3, None)):
+        within.clip_norm = limit
+        assert within.step(x[:size], y[:size]) == after.step(x[:size], y[:size])
+    assert_same(within, after)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_first_step_that_breaks_off_leaves_no_trace(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last layers' weights are updated before the first one's gradient is there."""
+    within, _, data = pair("mnist_cnn", OPTIMIZERS["adam"])
+    named = within.model.named_parameters()
+    before = within.model.state_dict(), within.optimizer.state_dict(named)
+
+    def breaking(*_: Any, **__: Any) -> None:
+        assert not same_arrays(before[0], within.model.state_dict())
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr("cnn.fusion.stages.fused.conv_backward", breaking)
+        with pytest.raises(error):
+            within.step(*data)
+    assert same_arrays(before[0], within.model.state_dict())
+    assert same_arrays(before[1], within.optimizer.state_dict(named))
+    assert within.step(*data) > 0
 
 
 def test_a_step_that_fails_changes_no_weights_and_counts_no_step() -> None:

@@ -32,7 +32,8 @@ def test_steps_see_what_earlier_ones_left(backend):
     np.testing.assert_allclose(a, wanted, rtol=1e-5)
 
 
-A = np.ones((2, 3), "float32")
+A, FROZEN = np.ones((2, 3), "float32"), np.ones((2, 3), "float32")
+FROZEN.flags.writeable = False
 
 
 @pytest.mark.parametrize(
@@ -46,6 +47,9 @@ A = np.ones((2, 3), "float32")
         ([Step("add", np.ones((3, 2), "float32").T, A, A)], "must be C-contiguous"),
         ([Step("add", Temporary(4), A, A)], "temporaries from 0 to 3"),
         ([Step("add", A, A, Scalar(1))], "must use scalars below 1, got 1"),
+        ([Step("add", Scalar(0), A, A)], "out must be an array or a Temporary"),
+        ([Step("multiply", A, A, 0.5)], "operands must be arrays, Temporaries or Scalars, got 0.5"),
+        ([Step("add", FROZEN, A, A)], "out must be writeable"),
         ([Step("add", Temporary(0), Scalar(0), Scalar(0))], "must have an array"),
         ([], "must have an array"),
     ],
@@ -54,3 +58,13 @@ def test_steps_that_do_not_fit_are_refused_before_any_is_done(backend, steps, me
     with pytest.raises((kernels.ShapeError, TypeError), match=message):
         fused.elementwise(steps, np.ones(1), backend=backend)
     assert (A == 1).all()
+
+
+def test_an_update_without_steps_is_refused(backend):
+    x, bias = np.ones((3, 3)), np.ones(3)
+    gradients = dict(grad_x=x.copy(), grad_weight=x.copy(), grad_bias=bias)
+    with pytest.raises(kernels.ShapeError, match="must have an array"):
+        fused.linear_update(x, x, x, **gradients, steps=[], scalars=bias, backend=backend)
+    steps = [Step("add", bias, bias, bias)]
+    with pytest.raises(kernels.ShapeError, match=r"the steps' arrays must have shape \(3, 3\)"):
+        fused.linear_update(x, x, x, **gradients, steps=steps, scalars=bias, backend=backend)

@@ -286,6 +286,8 @@ def test_norms_arguments_are_checked():
         (lambda: norm_backward(Sums(rstd, rstd), out=out[:3]), r"out must have shape \(4, 3\)"),
         (lambda: fused.norm_track(CHANNEL, narrow, *settings, running=running), "rstd must be of"),
         (lambda: fused.norm_track(narrow, rstd, *settings, running=running), "running.mean must"),
+        (lambda: fused.norm_track(rstd, rstd, 1e-5, 1, 0.1, running=running), "count must be"),
+        (lambda: fused.norm_track(rstd, rstd, 1e-5, 7, 1.5, running=running), "momentum must be"),
     ):
         with pytest.raises((kernels.ShapeError, TypeError), match=message):
             call()
@@ -298,3 +300,17 @@ def norm_forward(moments, **results):
 def norm_backward(sums, out):
     gradients = {"grad_weight": np.ones(3), "grad_bias": np.ones(3)}
     fused.norm_backward(sums, *3 * [CHANNEL], 7, out=out, **gradients, backend="naive")
+
+
+@pytest.mark.parametrize("eps", [0, 1])
+def test_norms_of_a_constant_channel(backend, eps):
+    """An infinite scale, and an eps that is an integer."""
+    moments = Moments(np.array([0.1, 3.0]), np.array([0.0, 4.0]))
+    rstd, out = np.empty(2), np.empty((3, 2), "float32")
+    one = np.ones(2, "float32")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fused.norm_forward(moments, one, 0 * one, eps, rstd=rstd, out=out, backend=backend)
+    wanted = [np.inf if eps == 0 else 1.0, 1 / np.sqrt(4 + eps)]
+    np.testing.assert_allclose(rstd, wanted, rtol=1e-15)
+    np.testing.assert_array_equal(out[:2], np.array([moments.mean, wanted], "float32"))
+    assert out[2, 1] == 0

@@ -36,6 +36,7 @@ TASKS = (
     "pooled_joining.BAND_SUMS",
     "normalization_tasks.COMBINE",
     "channels.PULLBACK",
+    "finishing.CLEAR_SLOTS",
     "reduction.ADD_UP",
     "normalization_tasks.MERGED_SUMS",
     "normalization_tasks.GRADIENT_SUMS",

@@ -37,7 +37,7 @@ def norm_forward(
     """Write mean, scale and shift."""
     mean, var, weights, biases = map(flat_parameter, (*moments, weight, bias))
     numbers = out.reshape(-1)
-    entries = (len(weight), weights, mean, rstd, numbers, np.array([eps]))
+    entries = (len(weight), weights, mean, rstd, numbers, np.array([eps], np.float64))
     wide = mean.dtype == np.float64
     with Borrowed(numbers.size, numbers.dtype) as memory:
         run([Phase(NORMALIZER, 1, 1)], (*entries, wide, var, biases), memory)
@@ -76,8 +76,8 @@ def norm_track(
         also(follow, running, mean, rstd, eps, count, momentum)
         return
     wide = rstd.dtype != mean.dtype
-    shares = np.array([momentum, count / (count - 1)])
-    vectors = None, flat_parameter(mean), flat_parameter(rstd), None, np.array([eps])
+    shares = np.array([momentum, count / (count - 1)], np.float64)
+    vectors = None, flat_parameter(mean), flat_parameter(rstd), None, np.array([eps], np.float64)
     run([Phase(FOLLOW, 1, 1)], (len(mean), *vectors, wide, *running, shares), vectors[1])
 
 
@@ -101,7 +101,7 @@ def _normalizer(work, call, _):
         # Neither 0 times an infinite scale nor what an infinite mean loses is NaN.
         work[2 * C + c] = bias[c] - (scale * lost if abs(lost) > 0.0 else 0.0)
     # What a prediction leaves as it is stays in the caches of all cores: to fetch what was written
-    # from this one's is slow (``keeping``).
+    # from this one's is slow (``keeping``). A zero may keep its sign.
     for i in range(3 * C):
         if out[i] != work[i]:
             out[i] = work[i]

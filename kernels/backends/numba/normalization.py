@@ -127,8 +127,8 @@ def _normalize(
         phases.append(Phase(GIVE, 1, 1))
     phases.append(Phase(NORMALIZE, rows.tasks, rows.tasks))
     with FlatOutput(out) as y:
-        entries = (*rows, values, None, channels.reshape(-1), parts, table, y, np.array([eps]))
-        run(phases, (*entries, *vectors), values)
+        entries = (*rows, values, None, channels.reshape(-1), parts, table, y)
+        run(phases, (*entries, np.array([eps], np.float64), *vectors), values)
     _give_others(channels, given or {}, values.dtype)
 
 
@@ -160,7 +160,7 @@ def _pull_back(
     if out is not None:
         phases += [Phase(GRADIENT_TABLE, 1, 1), Phase(COMBINE, rows.tasks, rows.tasks)]
     entries = (*rows, values, grad, channels.reshape(-1), parts, table, out)
-    run(phases, (*entries, None if eps is None else np.array([eps]), *vectors), values)
+    run(phases, (*entries, None if eps is None else np.array([eps], np.float64), *vectors), values)
     _give_others(channels, given, values.dtype)
 
 
