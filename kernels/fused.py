@@ -263,10 +263,10 @@ def join_backward(
         Gradient with respect to what was stored.
     position, y, reads, relu, pool
         As given to :func:`join_forward`, or as it wrote them.
-    out : array of the values' shape, or None
-        Is given ``grad_y`` where ReLU let it through, 0 elsewhere. None if there was no ReLU,
-        when it would be ``grad_y`` itself, and if there was pooling, when a :class:`Pull` reads
-        ``grad_y`` through the positions.
+    out : array of grad_y's shape, or None
+        Without pooling, is given ``grad_y`` where ReLU let it through, 0 elsewhere; None if there
+        was no ReLU, when it would be ``grad_y`` itself. With pooling a :class:`Pull` reads
+        ``grad_y`` through the positions: ``out`` may be given a copy, in another layout of memory.
     backend : str, optional
         Instead of the current backend.
 
@@ -285,8 +285,8 @@ def join_backward(
     check_array("grad_y", grad_y, shape if pool is None else pool.y_shape, y)
     check_array("y", y, grad_y.shape, reads[0].x)
     check_position(position, pool)
-    if (out is not None) != (relu and pool is None):
-        raise ShapeError("out must be an array with ReLU and without pooling, else None")
+    if pool is None and (out is not None) != relu:
+        raise ShapeError("out without pooling must be an array with ReLU, else None")
     if out is not None:
-        check_array("out", out, shape, y)
+        check_array("out", out, grad_y.shape, y)
     return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)

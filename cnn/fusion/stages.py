@@ -191,7 +191,7 @@ class JoinStage(Stage):
         self.terms, self.relu, self.pool = terms, relu, pool
         self._reads: tuple[Read, ...]
         self._grad_y: Buffer
-        self._masked: Buffer | None = None
+        self._taken: Buffer | None = None
         self._position: Buffer | None = None
         if pool is not None:
             self._position = Buffer(pool.y_shape, np.dtype(np.uint8))
@@ -206,11 +206,14 @@ class JoinStage(Stage):
         )
 
     def link(self, grad_y: Buffer) -> None:
-        """Leave each term the gradient in front of ReLU, still to be unpooled."""
+        """Leave each term the gradient in front of ReLU, still to be unpooled.
+
+        Pooled values that were stored in order have such a gradient, which others like as a copy.
+        """
         self._grad_y = grad = grad_y
         self.gradients.append(grad_y)
-        if self.relu and self.pool is None:
-            grad = self._masked = Buffer(self.out.shape, self.out.buffer.dtype)
+        if self.out.buffer.in_order if self.pool is not None else self.relu:
+            grad = self._taken = Buffer(self.out.shape, self.out.buffer.dtype)
             self.gradients.append(grad)
         for term in self.terms:
             value = term.value
@@ -219,7 +222,7 @@ class JoinStage(Stage):
                 value.norm, value.position, value.pool = term.norm, self._position, self.pool
 
     def backward(self) -> None:
-        """Mask the gradient, if ReLU is to be undone, and take batch-norm's sums."""
+        """Mask or copy the gradient, if it has to be, and take batch-norm's sums."""
         all_sums = fused.join_backward(
             self._grad_y.array,
             None if self._position is None else self._position.array,
@@ -227,7 +230,7 @@ class JoinStage(Stage):
             self._reads,
             self.relu,
             self.pool,
-            out=None if self._masked is None else self._masked.array,
+            out=None if self._taken is None else self._taken.array,
         )
         for term, sums in zip(self.terms, all_sums, strict=True):
             if term.norm is not None and sums is not None:

@@ -143,14 +143,13 @@ class Composition:
         out: FloatArray | None,
     ) -> tuple[Sums | None, ...]:
         """Take the gradient back through pooling and ReLU, and sum it for each batch-norm."""
-        if pool is not None:
-            grad = self._gradient(Pull(grad_y, position=position, pool=pool))
-        else:
-            grad = self._taken(grad_y)
-            if relu:
-                grad = self._masked(grad, self._taken(y))
+        grad = self._taken(grad_y)
+        if relu and pool is None:
+            grad = self._masked(grad, self._taken(y))
         if out is not None:
             out[...] = grad
+        if pool is not None:
+            grad = self._gradient(Pull(grad_y, position=position, pool=pool))
         return tuple(self._sums(grad, read) for read in reads)
 
     def norm_forward(

@@ -102,7 +102,7 @@ def draw_join_forward(draw: Draw) -> Case:
         infinite = (np.inf, -np.inf) if arguments[1] is None and len(arguments) == 4 else ()
         special[draw.lattice(*shape) > 1] = draw.choice(np.nan, *infinite)  # inf - inf would warn
         arguments = (draw.laid_out(special), *arguments[1:])
-    settings = {"relu": draw.chance(0.5), "pool": pool}
+    settings = {"relu": draw.chance(0.5), "pool": pool, "in_order": draw.chance(0.4)}
     return Case(arguments, (None, None), settings)
 
 
@@ -111,11 +111,11 @@ def draw_join_backward(draw: Draw) -> Case:
     pool, shape = _pool(draw) if draw.chance(0.5) else (None, _plane(draw))
     relu = draw.chance(0.6)
     reads = _joined(draw, shape)
-    y, position = naive(join_forward, *reads, relu=relu, pool=pool)
+    y, position = naive(join_forward, *reads, relu=relu, pool=pool, in_order=False)
     if pool is None:
         y = draw.ties(*shape)
     arguments = (draw.values(*y.shape), position, y, *reads)
-    settings = {"relu": relu, "pool": pool}
+    settings = {"relu": relu, "pool": pool, "copies": draw.chance(0.5)}
     of_reads = (size for i in range(0, len(reads), 4) for size in _size_of_read(reads[i : i + 4]))
     of_arguments = (abs(arguments[0]), position, np.ones_like(y), *of_reads)
     _, *sizes = naive(join_backward, *of_arguments, **settings)
@@ -252,7 +252,8 @@ def _pull(draw: Draw, shape: tuple[int, ...]) -> tuple[Arrays, PoolGeometry | No
         height, width = (_pooled(draw, size) for size in shape[2:])
         pool = PoolGeometry(shape[0], C, height, width)
         reads = _joined(draw, shape)
-        _, position = naive(join_forward, *reads, relu=draw.chance(0.5), pool=pool)
+        relu = draw.chance(0.5)
+        _, position = naive(join_forward, *reads, relu=relu, pool=pool, in_order=False)
         g_shape = pool.y_shape
     batch_norm: Arrays = (None,) * 5
     if draw.chance(0.6):

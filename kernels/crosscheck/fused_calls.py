@@ -53,24 +53,25 @@ def conv_backward(
 
 
 def join_forward(
-    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
+    *arrays: Any, relu: bool, pool: PoolGeometry | None, in_order: bool, backend: str
 ) -> tuple[Any, ...]:
-    """Return y and, with a pool, the positions."""
+    """Return y, in the order of its axes or the backend's, and with a pool the positions."""
     chosen = resolve(backend)
     x = arrays[0]
-    y = chosen.empty(x.shape if pool is None else pool.y_shape, x.dtype)
+    empty = np.empty if in_order else chosen.empty
+    y = empty(x.shape if pool is None else pool.y_shape, x.dtype)
     position = None if pool is None else chosen.empty(pool.y_shape, np.dtype(np.uint8))
     fused.join_forward(_reads(arrays), relu, pool, out=y, position=position, backend=backend)
     return y, position
 
 
 def join_backward(
-    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
+    *arrays: Any, relu: bool, pool: PoolGeometry | None, copies: bool, backend: str
 ) -> tuple[Any, ...]:
-    """Return the gradient in front of ReLU, if it is stored, and the sums of each read."""
+    """Return the gradient behind pooling, if it is stored, and the sums of each read."""
     grad_y, position, y, *read_arrays = arrays
-    x = read_arrays[0]
-    out = resolve(backend).empty(x.shape, x.dtype) if relu and pool is None else None
+    stores = relu if pool is None else copies
+    out = resolve(backend).empty(y.shape, y.dtype) if stores else None
     sums = fused.join_backward(
         grad_y, position, y, _reads(read_arrays), relu, pool, out=out, backend=backend
     )

@@ -227,7 +227,7 @@ X, CHANNEL = np.ones((2, 3)), np.ones(3)
             lambda: fused.join_backward(
                 X, None, X, (Read(X),), False, None, out=X, backend="naive"
             ),
-            "out must be an array with ReLU and without pooling, else None",
+            "out without pooling must be an array with ReLU, else None",
         ),
     ],
 )

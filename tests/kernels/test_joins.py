@@ -66,8 +66,9 @@ def forward(reads, relu, pool, backend=None, planes=False):
     return out, position
 
 
-def backward(grad_y, y, position, reads, relu, pool, backend=None):
-    out = np.empty_like(reads[0].x) if relu and pool is None else None
+def backward(grad_y, y, position, reads, relu, pool, backend=None, copies=False):
+    stores = relu if pool is None else copies
+    out = dispatch.resolve(backend).empty(y.shape, y.dtype) if stores else None
     sums = fused.join_backward(grad_y, position, y, reads, relu, pool, out=out, backend=backend)
     return out, sums
 
@@ -191,6 +192,26 @@ def test_without_positions_nothing_but_values_is_written():
     y = np.empty(pool.y_shape, "float32")
     fused.join_forward(reads, True, pool, out=y, position=None)
     np.testing.assert_array_equal(y, forward(reads, True, pool)[0])
+
+
+@pytest.mark.parametrize("C", [1, 3, 16, 40])
+@pytest.mark.parametrize("side", [5, 22, 60])
+@pytest.mark.parametrize("count", [1, 2])
+def test_planes_are_turned_over_on_the_way(C, side, count, dtype):
+    """Forward and back: bands of rows with pixels and channels that fill no square, and do."""
+    shape = (3, C, side, side + 2)
+    pool = pool_geometry(*shape, **POOLS["2x2"])
+    reads = make_reads(shape, dtype, count)
+    y, position = forward(reads, True, pool, planes=True)
+    for got, wanted in zip((y, position), forward(reads, True, pool), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert y.flags.c_contiguous
+    (grad_y,) = random(1, dtype, y.shape)
+    copy, all_sums = backward(grad_y, y, position, reads, True, pool, copies=True)
+    np.testing.assert_array_equal(copy, grad_y)
+    _, all_wanted = backward(grad_y, y, position, reads, True, pool)
+    for sums, wanted in zip(all_sums, all_wanted, strict=True):
+        np.testing.assert_equal(sums, wanted)
 
 
 @pytest.mark.parametrize("pooled", [False, True], ids=["", "pooled"])

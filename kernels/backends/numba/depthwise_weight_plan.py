@@ -65,8 +65,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         tasks=partials * sizes["parts"],
         blocks=sizes["grouped"],
         size=size,
-        work=sizes["work"],
-        unpack_work=size,
+        work=max(sizes["work"], sizes["terms"] * lanes),
         cycles=None,
     )
 

@@ -22,7 +22,6 @@ from kernels.backends.numba.calls import (
     STEP_TARGET,
     TAP_COUNT,
     TAPS,
-    UNPACKING,
     integers_at,
     shape_at,
 )
@@ -70,7 +69,6 @@ def unpack_groups(work, call, index):
     """Add up the partial gradients of a vector of groups, in their order, and unpack them."""
     s, width = shape_at(call[SHAPES], 0), lanes(work)
     partials, grad = at_address(work, call[PARTIALS]), at_address(work, call[GRAD_FILTERS])
-    sums, inner = at_address(work, call[UNPACKING]), index * s.terms * width
     taps, first = s.terms // s.in_group, index * width
     for o in range(s.out_group):
         place = (first * s.out_group + o * width) * s.terms
@@ -79,13 +77,12 @@ def unpack_groups(work, call, index):
             for part in range(1, call[PARTS]):
                 at = part * call[PARTIALS_SIZE] + place + term * width
                 total = add(total, load(partials, at))
-            store(sums, inner + term * width, total)
+            store(work, term * width, total)
         for i in range(min(width, s.groups - first)):
             to = ((first + i) * s.out_group + o) * s.terms
             for c in range(s.in_group):
                 for t in range(taps):
-                    at = inner + (t * s.in_group + c) * width + i
-                    grad[to + c * taps + t] = sums[at]
+                    grad[to + c * taps + t] = work[(t * s.in_group + c) * width + i]
 
 
 UNPACK_GROUPS = Task(unpack_groups)

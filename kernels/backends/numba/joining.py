@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from kernels.backends.contract import FloatArray
 from kernels.backends.numba.activation import relu_backward
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.maxima import write_read_maxima
-from kernels.backends.numba.memory import FlatOutput, empty, flat_input
+from kernels.backends.numba.memory import FlatOutput, empty, flat_input, in_planes
 from kernels.backends.numba.normalization_tasks import GRADIENT_SUMS, MASKED_SUMS, MERGED_SUMS
 from kernels.backends.numba.operands import norm_of
 from kernels.backends.numba.pooled_joining import pooled_sums
@@ -73,13 +75,17 @@ def join_backward(
     for read in reads:
         sums = None
         if read.mean is not None and pool is not None and position is not None:
-            sums = pooled_sums(grad_y, position, read.x, read.mean, pool)
+            sums = pooled_sums(grad_y, position, read.x, read.mean, pool, out)
+            if out is not None:  # laid out now
+                grad_y, out = out, None
         elif read.mean is not None:
             sums = _masked_sums(grad_y, y if relu else None, read, out)
             if out is not None:  # masked now
                 grad_y, relu = out, False
         all_sums.append(sums)
-    if out is not None and relu:
+    if out is not None and pool is not None:
+        also(np.copyto, out, grad_y)
+    elif out is not None and relu:
         relu_backward(grad_y, y, out=out)
     return tuple(all_sums)
 
@@ -102,12 +108,12 @@ def _write_pooled(
     position: NDArray[np.uint8] | None,
 ) -> None:
     pair, table = _flat_pair(reads), _numbers(reads, 1)
-    with FlatOutput(out) as y:
-        if position is None:
-            write_read_maxima(*pair, table, relu, pool, y, None)
-        else:
-            with FlatOutput(position) as taps:
-                write_read_maxima(*pair, table, relu, pool, y, taps)
+    planes = in_planes(out)
+    with (
+        nullcontext(out.reshape(-1)) if planes else FlatOutput(out) as y,
+        nullcontext() if position is None else FlatOutput(position) as taps,
+    ):
+        write_read_maxima(*pair, table, relu, pool, y, taps, planes=planes)
 
 
 def _flat_pair(reads: tuple[Read, ...]) -> tuple[FloatArray, FloatArray | None]:

@@ -49,7 +49,6 @@ class WeightPlan:
     blocks: int
     size: int
     work: int
-    unpack_work: int
     cycles: tuple[float, float] | None
 
     @functools.cached_property
@@ -81,13 +80,14 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     _place_gradients(s, g, lanes)
     total = int((POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]) * s["row"])
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
-    blocks = geometry.groups * -(-int(s["in_group"]) // PACK_CHANNELS)
+    across, vectors = -(-int(s["in_group"]) // PACK_CHANNELS), -(-int(s["out_group"]) // lanes)
+    blocks = geometry.groups * across * vectors
     taps = geometry.height.kernel * geometry.width.kernel
-    unpack_work = blocks * (taps * PACK_CHANNELS + 18) * lanes
+    unpacking = (taps * PACK_CHANNELS + 18) * lanes
     if s["grouped"]:
         blocks = int(s["grouped"])
         total = blocks * int(s["out_group"] * s["terms"]) * lanes
-        unpack_work = blocks * int(s["terms"]) * lanes
+        unpacking = int(s["terms"]) * lanes
     most = max(1, PARTIAL_BYTES // (4 * total), -(-4 // s["parts"]))
     segments, terms = _winograd_terms(s) if s["winograd"] else _direct_terms(s, geometry, lanes)
     s["first_term"], s["a_step"] = len(segments), geometry.width.stride * s["pixel"]
@@ -99,8 +99,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         tasks=parts * int(s["parts"]),
         blocks=blocks,
         size=total,
-        work=int(s["work"]),
-        unpack_work=unpack_work,
+        work=max(int(s["work"]), unpacking),
         cycles=forward.cycles,
     )
 

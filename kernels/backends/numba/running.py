@@ -33,7 +33,6 @@ from kernels.backends.numba.calls import (
     START,
     TAPS,
     TARGET,
-    UNPACKING,
     WEIGHTS,
 )
 from kernels.backends.numba.choosing import weight_plan
@@ -173,7 +172,7 @@ def run_accumulate(
         return
     plan = weight_plan(geometry, source.dtype, read, pulled)
     slots = None if grad_bias is None else np.empty((plan.parts, geometry.out_channels))
-    sums, inner = max(plan.parts * plan.size, 1), plan.unpack_work
+    sums = max(plan.parts * plan.size, 1)
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     team = _team(geometry)
     accumulate, unpack = _accumulating(plan)
@@ -183,16 +182,16 @@ def run_accumulate(
     ]
     if slots is not None:
         phases.insert(0, Phase(CLEAR_SLOTS, 1, 1))
-    with Borrowed(sums + inner + plan.work * _most(team), source.dtype) as memory:
-        partials, unpacking = memory[:sums], memory[sums : sums + inner]
+    members = _most(max(phase.team for phase in phases))
+    with Borrowed(sums + plan.work * members, source.dtype) as memory:
         table: list[Any] = [0] * ENTRIES
         table[:LOAD] = read.entries(source)
         table[LOAD : 2 * LOAD] = pulled.entries(grad)
         table[SHAPES], table[SEGMENTS] = plan.entries
         table[SLOTS : SLOTTED + 1] = slots, 0 if slots is None else slots.size
-        table[PARTIALS : PARTIALS_SIZE + 1] = partials, plan.parts, plan.size
-        table[GRAD_FILTERS], table[UNPACKING] = flat.reshape(-1), unpacking
-        run(phases, table, memory[sums + inner :], plan.work)
+        table[PARTIALS : PARTIALS_SIZE + 1] = memory[:sums], plan.parts, plan.size
+        table[GRAD_FILTERS] = flat.reshape(-1)
+        run(phases, table, memory[sums:], plan.work)
     if flat is not out:
         also(np.copyto, out, flat)
     if grad_bias is not None and slots is not None:

@@ -32,21 +32,29 @@ def _turn_band(work, call, task):
     rows, columns = call[ROWS], call[COLUMNS]
     first, begin = task // call[BANDS] * rows * columns, task % call[BANDS] * BAND
     end = min(begin + BAND, rows)
-    for r in range(begin, end, lanes(source)):
-        _turn_rows(source, target, first, r, min(r + lanes(source), end), rows, columns)
+    turn_part(
+        source, first + begin * columns, columns, target, first + begin, rows, end - begin, columns
+    )
 
 
 @serial
-def _turn_rows(source, target, first, begin, end, rows, columns):
-    """Do as many rows as a vector has lanes, square by square, what is left one by one."""
+def turn_part(source, at, step, target, to, to_step, rows, columns):
+    """Write a part of a matrix turned over, whose rows are ``step`` apart, and then ``to_step``.
+
+    It is done in squares, which overlap at the edges, or one by one where it is narrower than that.
+    """
     width = lanes(source)
-    whole = columns - columns % width if end - begin == width else 0
-    for c in range(0, whole, width):
-        at, to = first + begin * columns + c, first + c * rows + begin
-        turn_square(source, at, columns, target, to, rows)
-    for c in range(whole, columns):
-        for r in range(begin, end):
-            target[first + c * rows + r] = source[first + r * columns + c]
+    if rows < width or columns < width:
+        for c in range(columns):
+            for r in range(rows):
+                target[to + c * to_step + r] = source[at + r * step + c]
+        return
+    for r in range(0, rows, width):
+        row = min(r, rows - width)
+        for c in range(0, columns, width):
+            column = min(c, columns - width)
+            first = at + row * step + column
+            turn_square(source, first, step, target, to + column * to_step + row, to_step)
 
 
 TURN = Task(_turn_band)
