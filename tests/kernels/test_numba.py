@@ -235,7 +235,7 @@ def test_inner_loops_neither_count_references_nor_spill():
     floats, whole, flag = CPointer(float32), CPointer(int64), boolean
     signature = (
         *(floats, none, floats, floats, CPointer(uint8)),
-        *((int64,) * 7),
+        *((int64,) * 8),
         *(whole, int64, flag, flag),
     )
 
