@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from kernels.backends.contract import FloatArray
@@ -17,7 +19,13 @@ from kernels.backends.numba.operands import (
     norm_of,
 )
 from kernels.backends.numba.reduction import add_up
-from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
+from kernels.backends.numba.running import (
+    by_input,
+    by_output,
+    gathering,
+    run_accumulate,
+    run_gather,
+)
 from kernels.backends.numba.updating import elementwise
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
@@ -76,10 +84,15 @@ def conv_backward(
 ) -> Sums | None:
     """Pull the gradient while loading; mask the result, and sum it, while it is in cache."""
     x, g, pulled = flat_input(read.x), flat_input(pull.g), loaded_pull(pull)
-    run_accumulate(
-        geometry, x, g, grad_weight, read=loaded_read(read), pulled=pulled, grad_bias=grad_bias
+    accumulate = partial(
+        run_accumulate,
+        *(geometry, x, g, grad_weight),
+        read=loaded_read(read),
+        pulled=pulled,
+        grad_bias=grad_bias,
     )
     if grad_x is None:
+        accumulate()
         return None
     plan = backward_plan(geometry, x.dtype, pulled)
     norm = norm_of(read)
@@ -92,9 +105,9 @@ def conv_backward(
         slots=slots,
     )
     with FlatOutput(grad_x) as target:
-        run_gather(
-            plan, geometry, g, by_input(weight), None, target, loaded=pulled, finished=finished
-        )
+        arguments = plan, geometry, g, by_input(weight), None, target
+        gather = gathering(*arguments, loaded=pulled, finished=finished)
+        accumulate(beside=(plan, gather))
     if slots is None:
         return None
     sums = np.empty(slots.shape[1:])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba import threads
@@ -114,7 +116,39 @@ def _most(team: int) -> int:
     return 1 if team == 1 else threads.most()
 
 
-def run_gather(
+class Job(NamedTuple):
+    """A loop nest, with what comes before and after it.
+
+    Of the elements that it works in, threads share the ``shared``; ``table`` makes its entries,
+    given these. Besides, each thread has ``own``.
+    """
+
+    before: list[Phase]
+    nest: Phase
+    after: list[Phase]
+    shared: int
+    own: int
+    table: Callable[[FloatArray], list[Any]]
+
+
+def run_jobs(jobs: Sequence[Job], dtype: np.dtype[Any]) -> None:
+    """Run jobs, their loop nests together."""
+    numbered = [(job, number * ENTRIES) for number, job in enumerate(jobs)]
+    nests = [job.nest._replace(first=first, leads=True) for job, first in numbered]
+    nests[-1] = nests[-1]._replace(leads=False)
+    phases = [phase._replace(first=first) for job, first in numbered for phase in job.before]
+    phases += nests
+    phases += [phase._replace(first=first) for job, first in numbered for phase in job.after]
+    own, members = max(job.own for job in jobs), _most(max(phase.team for phase in phases))
+    tables: list[Any] = []
+    with Borrowed(sum(job.shared for job in jobs) + own * members, dtype) as memory:
+        for job in jobs:
+            tables += job.table(memory[: job.shared])
+            memory = memory[job.shared :]
+        run(phases, tables, memory, own)
+
+
+def gathering(
     plan: Plan,
     geometry: ConvGeometry,
     source: FloatArray,
@@ -124,22 +158,17 @@ def run_gather(
     *,
     loaded: Loaded = PLAIN,
     finished: Finished = UNTOUCHED,
-) -> None:
-    """Pack the weights and run the loop nest of a gather."""
-    team = _team(geometry)
+) -> Job:
+    """Return what packs the weights and runs the loop nest of a gather."""
     plain, points, start = plan.plain_size, plan.points_size, plan.start_size
     pack, gather = _gathering(plan)
-    phases = [
-        Phase(pack, plan.packing_tasks, team_for((plain + points) * PACKING_WORK)),
-        Phase(gather, plan.tasks, team),
-    ]
-    if finished.moments is not None:
-        phases.append(Phase(MERGE_MOMENTS, 1, 1))
-    weights_size = plain + points + start
-    kept = weights.in_pieces and keeps(weights_size * source.itemsize)
-    borrows = 0 if kept else weights_size
-    with Borrowed(borrows + plan.work * _most(team), source.dtype) as borrowed:
-        memory = empty((weights_size,), source.dtype) if kept else borrowed
+    before = [Phase(pack, plan.packing_tasks, team_for((plain + points) * PACKING_WORK))]
+    after = [] if finished.moments is None else [Phase(MERGE_MOMENTS, 1, 1)]
+    size = plain + points + start
+    kept = weights.in_pieces and keeps(size * source.itemsize)
+
+    def entries(shared: FloatArray) -> list[Any]:
+        memory = empty((size,), source.dtype) if kept else shared
         packed, transformed = memory[:plain], memory[plain : plain + points]
         table: list[Any] = [0] * ENTRIES
         if kept:
@@ -153,7 +182,57 @@ def run_gather(
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights[:3], len(weights.flat))
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
-        run(phases, table, borrowed[borrows:], plan.work)
+        return table
+
+    nest = Phase(gather, plan.tasks, _team(geometry))
+    return Job(before, nest, after, 0 if kept else size, plan.work, entries)
+
+
+def accumulating(
+    plan: WeightPlan,
+    geometry: ConvGeometry,
+    source: FloatArray,
+    grad: FloatArray,
+    out: FloatArray,
+    *,
+    read: Loaded = PLAIN,
+    pulled: Loaded = PLAIN,
+    slots: NDArray[np.float64] | None = None,
+) -> Job:
+    """Return what runs the loop nest of a weight gradient and writes it, flat."""
+    accumulate, unpack = _accumulating(plan)
+    before = [] if slots is None else [Phase(CLEAR_SLOTS, 1, 1)]
+    size = max(plan.parts * plan.size, 1)
+
+    def entries(shared: FloatArray) -> list[Any]:
+        table: list[Any] = [0] * ENTRIES
+        table[:LOAD] = read.entries(source)
+        table[LOAD : 2 * LOAD] = pulled.entries(grad)
+        table[SHAPES], table[SEGMENTS] = plan.entries
+        table[SLOTS : SLOTTED + 1] = slots, 0 if slots is None else slots.size
+        table[PARTIALS : PARTIALS_SIZE + 1] = shared, plan.parts, plan.size
+        table[GRAD_FILTERS] = out
+        return table
+
+    nest = Phase(accumulate, plan.tasks, _team(geometry))
+    after = [Phase(unpack, plan.blocks, team_for(size * PACKING_WORK))]
+    return Job(before, nest, after, size, plan.work, entries)
+
+
+def run_gather(
+    plan: Plan,
+    geometry: ConvGeometry,
+    source: FloatArray,
+    weights: Weights,
+    bias: FloatArray | None,
+    target: FloatArray,
+    *,
+    loaded: Loaded = PLAIN,
+    finished: Finished = UNTOUCHED,
+) -> None:
+    """Gather the target."""
+    arguments = plan, geometry, source, weights, bias, target
+    run_jobs([gathering(*arguments, loaded=loaded, finished=finished)], source.dtype)
 
 
 def run_accumulate(
@@ -165,33 +244,30 @@ def run_accumulate(
     read: Loaded = PLAIN,
     pulled: Loaded = PLAIN,
     grad_bias: FloatArray | None = None,
+    beside: tuple[Plan, Job] | None = None,
 ) -> None:
-    """Run the loop nest of a weight gradient and write it, and the bias's if there is one."""
+    """Sum a weight gradient, and the bias's if there is one.
+
+    What there is to do ``beside`` reads the same images, and runs together with it if both go from
+    image to image: the gradients of 16 to 32 channels of 28×28, 128 images, 6.5 ms one after the
+    other, now 6.1.
+    """
+    others = [] if beside is None else [beside[1]]
     if geometry.batch == 0:
         also(out.fill, 0)
+        if others:
+            run_jobs(others, source.dtype)
         return
     plan = weight_plan(geometry, source.dtype, read, pulled)
     slots = None if grad_bias is None else np.empty((plan.parts, geometry.out_channels))
-    sums = max(plan.parts * plan.size, 1)
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
-    team = _team(geometry)
-    accumulate, unpack = _accumulating(plan)
-    phases = [
-        Phase(accumulate, plan.tasks, team),
-        Phase(unpack, plan.blocks, team_for(sums * PACKING_WORK)),
-    ]
-    if slots is not None:
-        phases.insert(0, Phase(CLEAR_SLOTS, 1, 1))
-    members = _most(max(phase.team for phase in phases))
-    with Borrowed(sums + plan.work * members, source.dtype) as memory:
-        table: list[Any] = [0] * ENTRIES
-        table[:LOAD] = read.entries(source)
-        table[LOAD : 2 * LOAD] = pulled.entries(grad)
-        table[SHAPES], table[SEGMENTS] = plan.entries
-        table[SLOTS : SLOTTED + 1] = slots, 0 if slots is None else slots.size
-        table[PARTIALS : PARTIALS_SIZE + 1] = memory[:sums], plan.parts, plan.size
-        table[GRAD_FILTERS] = flat.reshape(-1)
-        run(phases, table, memory[sums:], plan.work)
+    arguments = plan, geometry, source, grad, flat.reshape(-1)
+    job = accumulating(*arguments, read=read, pulled=pulled, slots=slots)
+    if beside is not None and plan.tasks == plan.parts and beside[0].parts == 1:
+        run_jobs([job, *others], source.dtype)
+    else:
+        for each in (job, *others):
+            run_jobs([each], source.dtype)
     if flat is not out:
         also(np.copyto, out, flat)
     if grad_bias is not None and slots is not None:

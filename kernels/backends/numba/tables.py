@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
 from kernels.backends.numba.addresses import address_of, aligned
-from kernels.backends.numba.jit import keep_to, prange_driver, restore
+from kernels.backends.numba.jit import keep_to, prange_driver, restore, serial
 from kernels.backends.numba.sharing import LINE, next_task
 from kernels.backends.numba.vector import address
 from kernels.capturing import Capture
@@ -24,8 +24,8 @@ from kernels.layout import memory_order
 LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
 """What a table begins with: its length, how many phases, working memory and its bytes a thread."""
 
-TASK, TIMES, TEAM, PHASE = range(4)
-"""What there is for each phase: address, how often, and on how many threads at most."""
+TASK, TIMES, TEAM, FIRST, LEADS, PHASE = range(6)
+"""What there is for each phase: see ``tasks.Phase``; the task by its address."""
 
 
 class Tables:
@@ -152,29 +152,51 @@ else:
         return types.void(types.intp, types.intp, types.intp, types.intp), generate
 
 
+@serial
+def _together(tables, phase):
+    """Return where the phases end that run together, in how many shares, on how many threads."""
+    shares, team, leads = 0, 1, True
+    while leads:
+        shares, team = max(shares, tables[phase + TIMES]), max(team, tables[phase + TEAM])
+        leads = tables[phase + LEADS] > 0
+        phase += PHASE
+    return phase, shares, team
+
+
+@serial
+def _run_share(tables, phase, end, work, entries, share, shares):
+    """Run a share of the tasks of each of some phases."""
+    for place in range(phase, end, PHASE):
+        task, times = tables[place + TASK], tables[place + TIMES]
+        own = entries + 8 * tables[place + FIRST]
+        for index in range(share * times // shares, (share + 1) * times // shares):
+            _call_task(task, work, own, index)
+
+
 @prange_driver
 def _run_tables(tables: NDArray[np.int64], single: bool) -> None:
     """Run the phases of tables that follow one another; ``single`` on this thread alone."""
     at = 0
     while at < len(tables):
         work, size = tables[at + WORK], tables[at + WORK_BYTES]
-        first = at + HEADER
-        last = first + PHASE * tables[at + PHASES]
+        phase = at + HEADER
+        last = phase + PHASE * tables[at + PHASES]
         entries = address(tables) + 8 * last
-        for phase in range(first, last, PHASE):
-            task, times, team = tables[phase], tables[phase + TIMES], tables[phase + TEAM]
-            if single or team == 1 or times == 1:
-                for index in range(times):
-                    _call_task(task, work, entries, index)
+        while phase < last:
+            end, shares, team = _together(tables, phase)
+            if single or team == 1 or shares == 1:
+                for share in range(shares):
+                    _run_share(tables, phase, end, work, entries, share, shares)
             else:
-                before = keep_to(min(team, times))
-                members = min(before, team, times)
+                before = keep_to(min(team, shares))
+                members = min(before, team, shares)
                 counters = np.zeros(LINE * members, np.int64)
                 for member in numba.prange(members):
                     own = work + numba.get_thread_id() * size
-                    index = next_task(counters, member, members, times)
-                    while index < times:
-                        _call_task(task, own, entries, index)
-                        index = next_task(counters, member, members, times)
+                    share = next_task(counters, member, members, shares)
+                    while share < shares:
+                        _run_share(tables, phase, end, own, entries, share, shares)
+                        share = next_task(counters, member, members, shares)
                 restore(before)
+            phase = end
         at += tables[at + LENGTH]

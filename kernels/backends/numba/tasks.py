@@ -50,11 +50,18 @@ class Task:
 
 
 class Phase(NamedTuple):
-    """A task to be run ``times`` times, on no more than ``team`` threads."""
+    """A task to be run ``times`` times, on no more than ``team`` threads.
+
+    Its entries begin with the ``first`` of the table. One that ``leads`` runs together with the
+    next: a share of its tasks, then the same share of the next one's, which finds in the cache what
+    they have read. Neither needs what the other writes.
+    """
 
     task: Task
     times: int
     team: int
+    first: int = 0
+    leads: bool = False
 
 
 def team_for(multiply_adds: float) -> int:
@@ -80,8 +87,8 @@ def run(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArray, size:
         also(_run_plainly, phases, entries, work)
         return
     numbers = [0, len(phases), address_of(work), size * work.itemsize]
-    for task, times, team in phases:
-        numbers += (task.address(work.dtype), times, team)
+    for task, *extent in phases:
+        numbers += (task.address(work.dtype), *extent)
     numbers += [
         entry if type(entry) in _PLAIN else 0 if entry is None else address_of(entry)
         for entry in entries
@@ -122,6 +129,6 @@ def _run_plainly(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArr
     """Run the tasks as Python functions."""
     table = np.empty(len(entries), object)
     table[:] = entries
-    for task, times, _ in phases:
+    for task, times, _, first, _ in phases:
         for index in range(times):
-            task.function(work, table, index)
+            task.function(work, table[first:], index)
