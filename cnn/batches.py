@@ -27,6 +27,11 @@ def batch_count(images: int, batch_size: int) -> int:
     return -(-images // batch_size) - lonely
 
 
+def count_correct(logits: FloatArray, labels: IntArray) -> int:
+    """Return how many rows are largest at their label."""
+    return int(np.count_nonzero(logits.argmax(axis=1) == labels))
+
+
 def check_labelled(name: str, data: Any, least: int) -> tuple[FloatArray, IntArray]:
     """Check ``(x, y)``: as many labels as images, at least ``least`` of them.
 

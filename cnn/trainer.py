@@ -5,9 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from time import perf_counter
 
 import numpy as np
@@ -15,21 +14,17 @@ import numpy as np
 import kernels
 from cnn import checkpoint
 from cnn.arrays import FloatArray, IntArray
-from cnn.batches import check_labelled
+from cnn.batches import check_labelled, count_correct
 from cnn.errors import NonFiniteLossError
 from cnn.fitting import Augment, Fit
-from cnn.fusion.program import Program
 from cnn.fusion.programs import Programs, fuses
 from cnn.layers import Sequential, Softmax
 from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
 from cnn.optim import SGD, Constant, Optimizer, Schedule, clip_grad_norm
 from cnn.optim.base import positive
-from cnn.rollback import rolled_back
+from cnn.rollback import RolledBack
 from kernels import dispatch
 from kernels.ops import checks
-
-Forward = Callable[[FloatArray], FloatArray]
-Backward = Callable[[FloatArray], object]
 
 
 class Trainer:
@@ -237,41 +232,38 @@ class Trainer:
             outputs = self.model.outputs((x[part] for part in parts), fuse=self.fuse)
             for labels, logits in zip((y[part] for part in parts), outputs, strict=True):
                 loss, _ = kernels.softmax_cross_entropy(logits, labels)
-                means.add(len(labels), loss, _correct(logits, labels))
+                means.add(len(labels), loss, count_correct(logits, labels))
         return Evaluation(loss=means.loss, accuracy=means.accuracy)
 
     def _step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
         """Train on one mini-batch; return its mean loss and how many predictions were right."""
-        with self._computing(), rolled_back(self.model), self._passes(x) as (forward, learn):
-            logits = forward(x)
-            loss, grad_logits = kernels.softmax_cross_entropy(logits, y)
-            if not math.isfinite(loss):
-                raise NonFiniteLossError(when, loss)
-            learn(grad_logits)
-            correct = _correct(logits, y)
+        with self._computing():
+            step = self._fused_step if fuses(self.model, self.fuse) else self._plain_step
+            loss, correct = step(x, y, when)
         self._steps += 1
         return loss, correct
 
-    @contextmanager
-    def _passes(self, x: FloatArray) -> Iterator[tuple[Forward, Backward]]:
-        """Lend the model's forward pass, and what learns from its gradient: backward and update."""
-        if not fuses(self.model, self.fuse):
-            forward = partial(self.model.forward, training=True)
-            yield forward, partial(self._learn_by, self.model.backward)
-            return
-        shape = self.model.as_input(x).shape
-        with self._programs.running(shape) as program:
-            yield program.forward, partial(self._learn, program)
+    def _fused_step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
+        x = self.model.as_input(x)
+        with self._programs.running(x) as program, RolledBack(program.stateful):
+            loss = program.loss(x, y)
+            _check_finite(loss, when)
+            if self.clip_norm is not None or not program.backward_and_update(self.optimizer):
+                program.backward()
+                self._update()
+            return loss, program.correct()
 
-    def _learn(self, program: Program, grad_logits: FloatArray) -> None:
-        """Update all parameters, within the backward pass if it can be."""
-        if self.clip_norm is None and program.backward_and_update(grad_logits, self.optimizer):
-            return
-        self._learn_by(program.backward, grad_logits)
+    def _plain_step(self, x: FloatArray, y: IntArray, when: str) -> tuple[float, int]:
+        with RolledBack([self.model]):
+            logits = self.model.forward(x, training=True)
+            loss, grad_logits = kernels.softmax_cross_entropy(logits, y)
+            _check_finite(loss, when)
+            self.model.backward(grad_logits)
+            self._update()
+            return loss, count_correct(logits, y)
 
-    def _learn_by(self, backward: Backward, grad_logits: FloatArray) -> None:
-        """Compute all gradients, then update the parameters by them."""
-        backward(grad_logits)
+    def _update(self) -> None:
+        """Update the parameters by their gradients."""
         if self.clip_norm is not None:
             clip_grad_norm(self.model.parameters(), self.clip_norm)
         self.optimizer.step(self.model.parameters())
@@ -291,5 +283,6 @@ class Trainer:
         return x, y
 
 
-def _correct(logits: FloatArray, labels: IntArray) -> int:
-    return int(np.count_nonzero(logits.argmax(axis=1) == labels))
+def _check_finite(loss: float, when: str) -> None:
+    if not math.isfinite(loss):
+        raise NonFiniteLossError(when, loss)

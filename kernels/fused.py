@@ -41,6 +41,7 @@ from kernels.fused_checks import (
     fused_backend,
     joined_shape,
 )
+from kernels.fused_loss import cross_entropy
 from kernels.fused_norm import norm_backward, norm_forward, norm_track
 from kernels.fused_steps import elementwise, linear_update
 from kernels.geometry import ConvGeometry, PoolGeometry
@@ -59,6 +60,7 @@ __all__ = [
     "Temporary",
     "conv_backward",
     "conv_forward",
+    "cross_entropy",
     "elementwise",
     "gains",
     "join_backward",

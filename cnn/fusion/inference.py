@@ -56,7 +56,7 @@ class Inference:
 
 def _outputs(programs: Programs, x: FloatArray) -> FloatArray:
     N = len(x)
-    parts = 1 if N < 2 else min(N, -(-N * programs.image_bytes(x.shape) // PART_BYTES))
+    parts = 1 if N < 2 else min(N, -(-N * programs.image_bytes(x.shape, x.dtype) // PART_BYTES))
     if parts < 2:
         return _of_part(programs, x)
     size = -(-N // parts)  # no small one at the end
@@ -65,4 +65,4 @@ def _outputs(programs: Programs, x: FloatArray) -> FloatArray:
 
 
 def _of_part(programs: Programs, x: FloatArray) -> FloatArray:
-    return programs.program(x.shape).forward(x).copy()
+    return programs.program(x.shape, x.dtype).forward(x).copy()

@@ -16,7 +16,7 @@ from cnn.layers import Sequential
 from cnn.optim.base import Optimizer
 from cnn.optim.elementwise import Elementwise
 from cnn.parameter import Parameter
-from cnn.rollback import restored
+from cnn.rollback import Restored
 from kernels import capturing, fused
 from kernels.capturing import Capture, capture
 
@@ -92,21 +92,27 @@ class ForwardPass(Pass):
         As for any.
     norms : list of Norm
         Those that normalise by running statistics.
-    steady : bool
-        As for any.
+    loss : callable, optional
+        What computes the loss.
     """
 
     def __init__(
-        self, stages: list[Stage], repeats: bool, norms: list[Norm], *, steady: bool
+        self,
+        stages: list[Stage],
+        repeats: bool,
+        norms: list[Norm],
+        loss: Callable[[], None] | None = None,
     ) -> None:
-        super().__init__(stages, repeats, steady=steady)
-        self._norms = norms
+        super().__init__(stages, repeats, steady=loss is None)
+        self._norms, self._loss = norms, loss
 
     def _do(self) -> None:
         for norm in self._norms:
             norm.take_running()
         for stage in self._stages:
             stage.forward()
+        if self._loss is not None:
+            self._loss()
 
     def _layers(self) -> list[Holder]:
         return [*super()._layers(), *(norm.layer for norm in self._norms)]
@@ -180,7 +186,7 @@ class UpdatePass(Pass):
         if not (optimizer.fits(parameters) and _are_apart(data)):
             return False
         kept = [array for each in parameters for array in optimizer.kept(each).values()]
-        with restored([*data, *kept]):
+        with Restored([*data, *kept]):
             self._capture()
         return True
 

@@ -7,15 +7,19 @@ from operator import attrgetter
 
 import numpy as np
 
-from cnn.arrays import FloatArray
+import kernels
+from cnn.arrays import FloatArray, IntArray
+from cnn.batches import count_correct
 from cnn.fusion.memory import Block, Buffer, Shape, place
 from cnn.fusion.passes import BackwardPass, ForwardPass, UpdatePass
 from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
 from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, PaddedShortcut, Sequential
 from cnn.optim.base import Optimizer
-from kernels import dispatch
+from cnn.rollback import has_state
+from kernels import dispatch, fused
 from kernels.layout import memory_order
+from kernels.ops import checks
 
 
 class Program:
@@ -29,7 +33,7 @@ class Program:
     shape : (N, ...)
         Of the batch.
     training : bool
-        Whether :meth:`backward` may follow :meth:`forward`.
+        Whether it is to learn, by :meth:`loss` and what follows, or to predict, by :meth:`forward`.
     last : sequence of Layer
         What follows the model's layers.
 
@@ -37,6 +41,8 @@ class Program:
     ----------
     stages : list of Stage
         In the order of computation.
+    stateful : list of Layer
+        Those with running statistics or generators.
     size : int
         Bytes of the block that it needs.
 
@@ -49,15 +55,20 @@ class Program:
     def __init__(
         self, model: Sequential, shape: Shape, *, training: bool, last: Sequence[Layer] = ()
     ) -> None:
+        self._learns = training
         self._input = Buffer(shape, model.dtype)
         walk = Walk(self._input, training=training)
         self._output = walk.through(model, last)
         self.stages, self._norms = walk.stages, walk.norms
+        self.stateful = list(filter(has_state, parts(model)))
         self._grad = Buffer(self._output.shape, model.dtype)
+        self._labels = Buffer(shape[:1], np.dtype(np.int64))
+        self._losses = Buffer(shape[:1], np.dtype(np.float64))
         self._reversed = self._linked() if training else []
         # A stage without gradients may hand on another array each time, which backward reads too.
         repeats = all(stage.repeats for stage in self.stages)
-        self._forward = ForwardPass(self.stages, repeats, self._norms, steady=not training)
+        loss = self._cross_entropy if training else None
+        self._forward = ForwardPass(self.stages, repeats, self._norms, loss)
         self._backward = BackwardPass(self._reversed, repeats)
         self._update = UpdatePass(self._reversed, repeats, model)
         self.buffers = self._scheduled()
@@ -80,18 +91,43 @@ class Program:
         self._forward.run()
         return self._output.buffer.array
 
-    def backward(self, grad_y: FloatArray) -> None:
-        """Set the gradients of all parameters, given that of the outputs."""
-        np.copyto(self._grad.array, grad_y)
+    def loss(self, x: FloatArray, labels: IntArray) -> float:
+        """Return the mean cross-entropy of a labelled batch of the shape.
+
+        Raises
+        ------
+        kernels.ShapeError
+            If the model's outputs are no logits, (N, K), or a label is none of their columns.
+        """
+        if len(self._output.shape) != 2:
+            raise kernels.ShapeError(f"logits must be (N, K), got shape {self._output.shape}")
+        checks.within("labels", labels, self._output.shape[1], "the columns of logits")
+        np.copyto(self._labels.array, labels, casting="unsafe")  # none is large
+        self.forward(x)
+        return float(np.add.reduce(self._losses.array)) / len(labels)
+
+    def correct(self) -> int:
+        """Return how many of the batch's labels the last loss found right."""
+        return count_correct(self._output.buffer.array, self._labels.array)
+
+    def backward(self) -> None:
+        """Set the gradients of all parameters, those of the last loss."""
         self._backward.run()
 
-    def backward_and_update(self, grad_y: FloatArray, optimizer: Optimizer) -> bool:
+    def backward_and_update(self, optimizer: Optimizer) -> bool:
         """Do as :meth:`backward`, then a step of the optimiser, or return False.
 
         See :meth:`UpdatePass.run_with`.
         """
-        np.copyto(self._grad.array, grad_y)
         return self._update.run_with(optimizer)
+
+    def _cross_entropy(self) -> None:
+        fused.cross_entropy(
+            self._output.buffer.array,
+            self._labels.array,
+            losses=self._losses.array,
+            grad_logits=self._grad.array,
+        )
 
     def _linked(self) -> list[Stage]:
         """Tell the stages where gradients are; return those that have any, last to first."""
@@ -115,12 +151,17 @@ class Program:
                     used[id(planned)] = planned
                     planned = planned.base
 
-        use([self._input], 0)
+        labels = [self._labels] if self._learns else []
+        use([self._input, *labels], 0)
         for moment, stage in enumerate(self.stages, 1):
             use(stage.forward_buffers(), moment)
-        for moment, stage in enumerate(self._reversed, len(self.stages) + 1):
+        of_loss = len(self.stages) + 1
+        if self._learns:
+            use([self._output.buffer, self._labels, self._losses, self._grad], of_loss)
+        for moment, stage in enumerate(self._reversed, of_loss + 1):
             use(stage.backward_buffers(), moment)
-        use([self._output.buffer], len(self.stages) + len(self._reversed) + 1)
+        end = of_loss + len(self._reversed) + 1
+        use([self._output.buffer, *labels], end)
         return [buffer for buffer in used.values() if buffer.planned]
 
 

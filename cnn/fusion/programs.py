@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 import kernels
+from cnn.arrays import FloatArray
 from cnn.fusion.memory import Block, Shape
 from cnn.fusion.program import Program, structure
 from cnn.layers import Layer, Sequential
@@ -45,8 +48,8 @@ class Programs:
         return self._block.nbytes
 
     @contextmanager
-    def running(self, shape: Shape) -> Iterator[Program]:
-        """Lend the program for a batch shape, for one run.
+    def running(self, x: FloatArray) -> Iterator[Program]:
+        """Lend the program for batches like one of the model's dtype, for one run.
 
         Raises
         ------
@@ -61,20 +64,22 @@ class Programs:
                 "layers; give each thread a copy of the model and a trainer of its own"
             )
         try:
-            yield self.program(shape)
+            yield self.program(x.shape, x.dtype)
         finally:
             self._busy.release()
 
-    def image_bytes(self, shape: Shape) -> int:
+    def image_bytes(self, shape: Shape, dtype: np.dtype[Any]) -> int:
         """Return how large the block for one image of a batch is."""
-        return self.program((1, *shape[1:])).size
+        return self.program((1, *shape[1:]), dtype).size
 
     def __reduce__(self) -> tuple[Any, tuple[Sequential]]:
         """Let copies and pickles, those of a trainer say, start with no programs."""
         return partial(Programs, training=self._training, last=self._last), (self._model,)
 
-    def program(self, shape: Shape) -> Program:
+    def program(self, shape: Shape, dtype: np.dtype[Any]) -> Program:
         """Return the program for a batch shape, to one that runs nothing else meanwhile.
+
+        ``dtype`` is the model's.
 
         Raises
         ------
@@ -85,7 +90,7 @@ class Programs:
         if now != self._structure:
             self._programs.clear()
             self._structure = now
-        key = (kernels.get_backend(), self._model.dtype, shape)
+        key = (kernels.get_backend(), dtype, shape)
         program = self._programs.get(key)
         if program is None:
             program = self._programs[key] = self._planned(shape)

@@ -38,7 +38,7 @@ class Composition:
 
     Attributes
     ----------
-    memory, convolution, pooling, normalization, activation, dense : module
+    memory, convolution, pooling, normalization, activation, dense, loss : module
         The backend's files of these names.
     dtype : dtype, optional
         Of everything that is computed on the way; that of the arguments if left out.
@@ -50,6 +50,7 @@ class Composition:
     normalization: ModuleType
     activation: ModuleType
     dense: ModuleType
+    loss: ModuleType
     dtype: DTypeLike | None = None
 
     def conv_forward(
@@ -213,6 +214,18 @@ class Composition:
             grad_y, x, weight, grad_x=grad_x, grad_weight=grad_weight, grad_bias=grad_bias
         )
         self.elementwise(steps, scalars)
+
+    def cross_entropy(
+        self, logits: FloatArray, labels: IntArray, *, losses: Float64, grad_logits: FloatArray
+    ) -> None:
+        """Take the mean of one row after the other."""
+        grad = self._new(grad_logits.shape, grad_logits)
+        for n in range(len(logits)):
+            row = slice(n, n + 1)
+            losses[n] = self.loss.softmax_cross_entropy(
+                self._taken(logits[row]), labels[row], grad_logits=grad[row]
+            )
+        grad_logits[...] = grad / len(logits)
 
     def elementwise(self, steps: Sequence[Step], scalars: Float64) -> None:
         """Do one step after the other."""

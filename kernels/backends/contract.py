@@ -304,6 +304,11 @@ class FusedBackend(Backend, Protocol):
     ) -> None:
         """Write the gradients of :meth:`linear`, then do steps on weight and ``grad_weight``."""
 
+    def cross_entropy(
+        self, logits: FloatArray, labels: IntArray, *, losses: Float64, grad_logits: FloatArray
+    ) -> None:
+        """Write the loss of each row, and the gradient of their mean."""
+
     def elementwise(self, steps: Sequence[Step], scalars: Float64) -> None:
         """Do elementwise steps on C-contiguous arrays of one shape, each rounded."""
 

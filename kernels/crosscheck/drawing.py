@@ -87,6 +87,11 @@ class Draw:
         """Return values from 0.1 to 2."""
         return self.laid_out(self._rng.uniform(0.1, 2.0, shape).astype(self.dtype))
 
+    def logits(self, least: int) -> NDArray[Any]:
+        """Return scores of ``least`` samples or more, up to some hundreds."""
+        logits = self.values(self.batch(least), self.choice(self.integer(1, 12), 33))
+        return self.laid_out(logits * logits.dtype.type(self.choice(1, 30, 300)))
+
     def labels(self, rows: int, classes: int) -> NDArray[Any]:
         """Return class labels of a random integer dtype."""
         dtype = self.choice("uint8", "int16", "int32", "int64", "uint64")

@@ -28,12 +28,13 @@ from kernels.crosscheck.drawing import (
 from kernels.crosscheck.fused_calls import (
     conv_backward,
     conv_forward,
+    cross_entropy,
     elementwise,
     join_backward,
     join_forward,
     linear_update,
 )
-from kernels.crosscheck.limits import Limit, naive
+from kernels.crosscheck.limits import LIMITS, Limit, naive
 from kernels.elementwise import MOST_SCALARS, MOST_TEMPORARIES, OPERATIONS
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry
 
@@ -156,6 +157,15 @@ def draw_linear_update(draw: Draw) -> Case:
     return Case((grad_y, x, weight, rate), _limits(sizes, lengths, x.dtype), {})
 
 
+def draw_cross_entropy(draw: Draw) -> Case:
+    """Draw logits of any size, as for :func:`kernels.softmax_cross_entropy`."""
+    logits = draw.logits(1)
+    labels = draw.labels(*logits.shape).astype(np.int64)
+    (_, of_grad) = LIMITS["softmax_cross_entropy"](logits, labels)
+    (K, largest) = logits.shape[1], 1 + 2 * abs(logits).max(axis=1)
+    return Case((logits, labels), ((largest, K), of_grad), {})
+
+
 def _limits(sizes: Any, lengths: Any, dtype: Any) -> tuple[Limit, ...]:
     return tuple(
         None if size is None else (size.astype(dtype), length + VALUE_TERMS)
@@ -276,5 +286,6 @@ FUSED_OPERATIONS: dict[str, tuple[Callable[..., tuple[Any, ...]], Callable[[Draw
     "norm_backward": (fused_norms.norm_backward, fused_norms.draw_norm_backward),
     "norm_track": (fused_norms.norm_track, fused_norms.draw_norm_track),
     "linear_update": (linear_update, draw_linear_update),
+    "cross_entropy": (cross_entropy, draw_cross_entropy),
     "elementwise": (elementwise, draw_elementwise),
 }

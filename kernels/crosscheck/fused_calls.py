@@ -117,6 +117,13 @@ def linear_update(*arrays: Any, backend: str) -> tuple[Any, ...]:
     return grad_x, grad_weight, grad_bias, weights
 
 
+def cross_entropy(logits: Any, labels: Any, *, backend: str) -> tuple[Any, ...]:
+    """Return the loss of each row, and the gradient of their mean."""
+    losses, grad = np.empty(len(logits)), np.empty(logits.shape, logits.dtype)
+    fused.cross_entropy(logits, labels, losses=losses, grad_logits=grad, backend=backend)
+    return losses, grad
+
+
 def _copied(array: Any) -> Any:
     """Return a C-contiguous copy, made anew in each replay."""
     copy = np.empty(array.shape, array.dtype)

@@ -120,24 +120,19 @@ def _any_shape(draw: Draw, values: Callable[..., FloatArray]) -> FloatArray:
     )
 
 
-def _logits(draw: Draw, least: int) -> FloatArray:
-    logits = draw.values(draw.batch(least), draw.choice(draw.integer(1, 12), 33))
-    return draw.laid_out(logits * logits.dtype.type(draw.choice(1, 30, 300)))
-
-
 def softmax(draw: Draw) -> Case:
     """Draw a case."""
-    return case("softmax", _logits(draw, 0))
+    return case("softmax", draw.logits(0))
 
 
 def log_softmax(draw: Draw) -> Case:
     """Draw a case."""
-    return case("log_softmax", _logits(draw, 0))
+    return case("log_softmax", draw.logits(0))
 
 
 def softmax_cross_entropy(draw: Draw) -> Case:
     """Draw a case."""
-    logits = _logits(draw, 1)
+    logits = draw.logits(1)
     return case("softmax_cross_entropy", logits, draw.labels(*logits.shape))
 
 

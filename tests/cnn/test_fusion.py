@@ -101,7 +101,8 @@ def test_float32_gradients_of_one_step(name: str, backend: str) -> None:
 
 
 def kinds(model: cnn.Sequential, image: tuple[int, ...], *, training: bool = True) -> list[str]:
-    with kernels.use_backend("numpy"), Programs(model, training=training).running((2, *image)) as p:
+    x = np.empty((2, *image), model.dtype)
+    with kernels.use_backend("numpy"), Programs(model, training=training).running(x) as p:
         return [type(stage).__name__.removesuffix("Stage") for stage in p.stages]
 
 
@@ -126,7 +127,7 @@ def test_many_images_are_predicted_in_parts() -> None:
     """Each image as if it were alone, and in its place."""
     model = cnn.models.lenet5((1, 64, 64), 3)
     x = np.random.default_rng(0).standard_normal((41, 1, 64, 64)).astype("float32")
-    with kernels.use_backend("numpy"), Programs(model, training=False).running(x.shape) as whole:
+    with kernels.use_backend("numpy"), Programs(model, training=False).running(x) as whole:
         assert whole.size > PART_BYTES
         (together,) = model.outputs([x], fuse=True)
         alone = model.outputs(np.split(x, 41), fuse=True)

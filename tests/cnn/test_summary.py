@@ -90,7 +90,7 @@ def test_the_command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Monk
     shown = capfd.readouterr().out
     assert f"{269_722 + 90 * 65:,}" in shown
     assert "relu(norm(#4) + #2)" in shown
-    assert "65 buffers of" in shown
+    assert "67 buffers of" in shown
 
 
 def test_the_plan_says_what_was_fused_and_where_it_is() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import cnn
+import kernels
 from cnn import optim
 from tests.cnn.networks import batch, build
 from tests.cnn.runs import same_arrays
@@ -160,3 +161,28 @@ def test_a_step_that_fails_changes_no_weights_and_counts_no_step() -> None:
         within.step(x * np.float32(np.inf), y)
     assert same_arrays(before, within.model.state_dict())
     assert within.optimizer.steps == 1
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int32", ">i8", "uint64"])
+def test_labels_of_any_integers_are_learnt(kind: str) -> None:
+    """Also of other ones from step to step, which the captured loss is not told of by name."""
+    within, after, (x, y) = pair("mnist_cnn", OPTIMIZERS["sgd"])
+    for number in range(3):
+        labels = np.roll(y, number)
+        assert within.step(x, labels.astype(kind)) == after.step(x, labels)
+    assert_same(within, after)
+
+
+def test_a_label_too_large_leaves_no_trace_between_captured_steps() -> None:
+    within, after, (x, y) = pair("mnist_cnn", OPTIMIZERS["adam"])
+    for number in range(4):
+        assert within.step(x, y) == after.step(x, y)
+        with pytest.raises(kernels.ShapeError, match="labels must be from 0 to"):
+            within.step(x, y + (10 if number % 2 else -10))
+    assert_same(within, after)
+
+
+def test_outputs_that_are_no_logits_are_refused() -> None:
+    model = cnn.Sequential(cnn.Conv2d(1, 3, 3))
+    with pytest.raises(kernels.ShapeError, match="logits must"):
+        cnn.Trainer(model, backend="numba").step(np.ones((2, 1, 6, 6), "float32"), np.zeros(2, int))

@@ -314,3 +314,33 @@ def test_norms_of_a_constant_channel(backend, eps):
     np.testing.assert_allclose(rstd, wanted, rtol=1e-15)
     np.testing.assert_array_equal(out[:2], np.array([moments.mean, wanted], "float32"))
     assert out[2, 1] == 0
+
+
+def test_rows_losses_have_the_mean_and_gradient_of_the_plain_loss(backend, dtype):
+    (logits,) = random(0, dtype, (5, 7))
+    labels, losses, grad = np.array([0, 6, 3, 3, 1]), np.empty(5), np.empty_like(logits)
+    fused.cross_entropy(logits, labels, losses=losses, grad_logits=grad, backend=backend)
+    wanted = kernels.softmax_cross_entropy(logits, labels, backend="naive")
+    assert losses.mean() == pytest.approx(wanted.mean_loss, rel=1e-5)
+    np.testing.assert_allclose(grad, wanted.grad_logits, rtol=1e-5, atol=1e-6)
+    alone = kernels.softmax_cross_entropy(logits[1:2], labels[1:2], backend="naive")
+    assert losses[1] == pytest.approx(alone.mean_loss, rel=1e-5)
+
+
+def test_a_losss_arguments_are_checked():
+    good = {"logits": np.ones((4, 3)), "labels": np.array([0, 1, 2, 0])}
+    good |= {"losses": np.ones(4), "grad_logits": np.ones((4, 3))}
+    for change, message in (
+        ({"logits": np.ones(4)}, "logits must have 2 dimensions"),
+        ({"logits": np.ones((0, 3))}, "logits must have 1 or more rows and columns"),
+        ({"labels": np.array([0, 1, 3, 0])}, "labels must be from 0 to 2"),
+        ({"labels": np.array([0, 1, 2, 0], np.int32)}, "labels must be of int64"),
+        ({"labels": (np.arange(8) % 3)[::2]}, "labels must be C-contiguous"),
+        ({"losses": np.ones(3)}, r"losses must have shape \(4,\)"),
+        ({"grad_logits": np.ones((4, 3), "float32")}, "grad_logits must be of float64"),
+    ):
+        arguments = good | change
+        with pytest.raises((kernels.ShapeError, TypeError), match=message):
+            fused.cross_entropy(
+                arguments.pop("logits"), arguments.pop("labels"), **arguments, backend="naive"
+            )

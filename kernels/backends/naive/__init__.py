@@ -16,6 +16,7 @@ from kernels.backends.naive.dense import linear, linear_backward
 from kernels.backends.naive.fused import (
     conv_backward,
     conv_forward,
+    cross_entropy,
     elementwise,
     join_backward,
     join_forward,
@@ -54,6 +55,7 @@ __all__ = [
     "conv2d_backward_weight",
     "conv_backward",
     "conv_forward",
+    "cross_entropy",
     "elementwise",
     "empty",
     "global_avg_pool2d",

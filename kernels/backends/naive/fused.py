@@ -5,10 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from kernels.backends.composition import Composition
-from kernels.backends.naive import activation, convolution, dense, memory, normalization, pooling
+from kernels.backends.naive import (
+    activation,
+    convolution,
+    dense,
+    loss,
+    memory,
+    normalization,
+    pooling,
+)
 
 _composition = Composition(
-    memory, convolution, pooling, normalization, activation, dense, np.float64
+    memory, convolution, pooling, normalization, activation, dense, loss, np.float64
 )
 
 conv_forward = _composition.conv_forward
@@ -19,4 +27,5 @@ norm_forward = _composition.norm_forward
 norm_backward = _composition.norm_backward
 norm_track = _composition.norm_track
 linear_update = _composition.linear_update
+cross_entropy = _composition.cross_entropy
 elementwise = _composition.elementwise

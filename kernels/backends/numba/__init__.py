@@ -14,6 +14,7 @@ from kernels.backends.numba.dense import linear, linear_backward
 from kernels.backends.numba.fused import (
     conv_backward,
     conv_forward,
+    cross_entropy,
     elementwise,
     join_backward,
     join_forward,
@@ -55,6 +56,7 @@ __all__ = [
     "conv2d_backward_weight",
     "conv_backward",
     "conv_forward",
+    "cross_entropy",
     "elementwise",
     "empty",
     "global_avg_pool2d",

@@ -26,6 +26,7 @@ from kernels.backends.numba.running import (
     run_accumulate,
     run_gather,
 )
+from kernels.backends.numba.softmax_rows import cross_entropy
 from kernels.backends.numba.updating import elementwise
 from kernels.geometry import ConvGeometry
 from kernels.lazy import Moments, Pull, Read, Sums
@@ -33,6 +34,7 @@ from kernels.lazy import Moments, Pull, Read, Sums
 __all__ = [
     "conv_backward",
     "conv_forward",
+    "cross_entropy",
     "elementwise",
     "join_backward",
     "join_forward",

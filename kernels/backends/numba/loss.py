@@ -1,57 +1,25 @@
-"""Softmax and cross-entropy, a row at a time in vectors."""
+"""Softmax and cross-entropy."""
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray, IntArray
-from kernels.backends.numba.calls import doubles_at, integers_at
-from kernels.backends.numba.jit import serial
-from kernels.backends.numba.memory import FlatOutput, flat_input
-from kernels.backends.numba.tasks import Phase, Task, run
-from kernels.backends.numba.vector import (
-    add,
-    at_address,
-    constant,
-    exponential,
-    greater_or_nan,
-    lanes,
-    largest_lane,
-    load_first,
-    load_or_lowest,
-    multiply,
-    select,
-    splat,
-    store_first,
-    subtract,
-    sum_lanes,
-    zeros,
-)
+from kernels.backends.numba.memory import FlatOutput
+from kernels.backends.numba.softmax_rows import LOG_SOFTMAX, SOFTMAX, cross_entropy, run_rows
 from kernels.capturing import refuse
-
-THREAD_WORK = 4096
-"""Exponentials, about 2 µs of one core, that are worth a thread."""
-
-ROW_WORK = 32
-"""Exponentials in the time that a row takes besides its own."""
-
-N_, K_, LOGITS, OUT, LABELS, LOSSES = range(6)
 
 
 def softmax(logits: FloatArray, *, out: FloatArray) -> None:
     """Exponentials of each row less its maximum, over their sum."""
     with FlatOutput(out) as probabilities:
-        _run(SOFTMAX, logits, probabilities)
+        run_rows(SOFTMAX, logits, probabilities)
 
 
 def log_softmax(logits: FloatArray, *, out: FloatArray) -> None:
     """Each row less its maximum and the logarithm of the sum of exponentials."""
     with FlatOutput(out) as logarithms:
-        _run(LOG_SOFTMAX, logits, logarithms)
+        run_rows(LOG_SOFTMAX, logits, logarithms)
 
 
 def softmax_cross_entropy(
@@ -60,77 +28,6 @@ def softmax_cross_entropy(
     """Return the mean over rows of log-sum-exp less the true logit, in float64."""
     refuse()  # a number cannot be captured
     losses = np.empty(len(logits))
-    with FlatOutput(grad_logits) as grad:
-        _run(CROSS_ENTROPY, logits, grad, flat_input(labels.astype(np.int64, copy=False)), losses)
+    labels = labels.astype(np.int64, copy=False)
+    cross_entropy(logits, labels, losses=losses, grad_logits=grad_logits)
     return float(np.add.reduce(losses)) / len(logits)  # losses.mean() takes 4 µs longer
-
-
-def _run(task: Task, logits: FloatArray, out: FloatArray, *more: NDArray[Any]) -> None:
-    N, K = logits.shape
-    team = 1 + N * (K + ROW_WORK) // THREAD_WORK
-    run([Phase(task, N, team)], (N, K, flat_input(logits), out, *more), out)
-
-
-def _softmax_row(work, call, n):
-    K, probabilities = call[K_], at_address(work, call[OUT])
-    _, total = _exponentials(at_address(work, call[LOGITS]), probabilities, n * K, K)
-    _scale(probabilities, n * K, K, 1 / total)
-
-
-def _log_softmax_row(work, call, n):
-    K, logits = call[K_], at_address(work, call[LOGITS])
-    logarithms = at_address(work, call[OUT])
-    largest, total = _exponentials(logits, logarithms, n * K, K)
-    _shift(logits, logarithms, n * K, K, largest, math.log(total))
-
-
-def _cross_entropy_row(work, call, n):
-    N, K, logits = call[N_], call[K_], at_address(work, call[LOGITS])
-    grad, labels = at_address(work, call[OUT]), integers_at(call[LABELS], 0)
-    largest, total = _exponentials(logits, grad, n * K, K)
-    true, loss = n * K + labels[n], doubles_at(call[LOSSES], n)
-    loss[0] = math.log(total) - (np.float64(logits[true]) - largest)
-    _scale(grad, n * K, K, 1 / (total * N))
-    grad[true] -= 1 / N
-
-
-@serial
-def _exponentials(logits, out, first, K):
-    """Write the exponentials of a row less its maximum; return that and their sum, in float64."""
-    largest = load_or_lowest(logits, first, min(K, lanes(logits)))
-    for k in range(lanes(logits), K, lanes(logits)):
-        values = load_or_lowest(logits, first + k, min(K - k, lanes(logits)))
-        largest = select(greater_or_nan(values, largest), values, largest)
-    maximum = largest_lane(largest)
-    total = zeros(logits)
-    for k in range(0, K, lanes(logits)):
-        valid = min(K - k, lanes(logits))
-        values = load_or_lowest(logits, first + k, valid)
-        powers = exponential(subtract(values, splat(values, maximum)))
-        store_first(out, first + k, powers, valid)
-        total = add(total, powers)
-    return np.float64(maximum), np.float64(sum_lanes(total))
-
-
-@serial
-def _scale(values, first, K, factor):
-    factors = constant(zeros(values), factor)
-    for k in range(0, K, lanes(values)):
-        valid = min(K - k, lanes(values))
-        store_first(
-            values, first + k, multiply(load_first(values, first + k, valid), factors), valid
-        )
-
-
-@serial
-def _shift(values, out, first, K, largest, logarithm):
-    largest_ = constant(zeros(values), largest)
-    logarithm_ = constant(zeros(values), logarithm)
-    for k in range(0, K, lanes(values)):
-        valid = min(K - k, lanes(values))
-        centred = subtract(load_first(values, first + k, valid), largest_)
-        store_first(out, first + k, subtract(centred, logarithm_), valid)
-
-
-SOFTMAX, LOG_SOFTMAX = Task(_softmax_row), Task(_log_softmax_row)
-CROSS_ENTROPY = Task(_cross_entropy_row)

@@ -15,6 +15,7 @@ from kernels.backends.numpy.dense import linear, linear_backward
 from kernels.backends.numpy.fused import (
     conv_backward,
     conv_forward,
+    cross_entropy,
     elementwise,
     join_backward,
     join_forward,
@@ -53,6 +54,7 @@ __all__ = [
     "conv2d_backward_weight",
     "conv_backward",
     "conv_forward",
+    "cross_entropy",
     "elementwise",
     "empty",
     "global_avg_pool2d",

@@ -3,9 +3,17 @@
 from __future__ import annotations
 
 from kernels.backends.composition import Composition
-from kernels.backends.numpy import activation, convolution, dense, memory, normalization, pooling
+from kernels.backends.numpy import (
+    activation,
+    convolution,
+    dense,
+    loss,
+    memory,
+    normalization,
+    pooling,
+)
 
-_composition = Composition(memory, convolution, pooling, normalization, activation, dense)
+_composition = Composition(memory, convolution, pooling, normalization, activation, dense, loss)
 
 conv_forward = _composition.conv_forward
 conv_backward = _composition.conv_backward
@@ -15,4 +23,5 @@ norm_forward = _composition.norm_forward
 norm_backward = _composition.norm_backward
 norm_track = _composition.norm_track
 linear_update = _composition.linear_update
+cross_entropy = _composition.cross_entropy
 elementwise = _composition.elementwise
