@@ -287,6 +287,8 @@ def join_backward(
     check_array("grad_y", grad_y, shape if pool is None else pool.y_shape, y)
     check_array("y", y, grad_y.shape, reads[0].x)
     check_position(position, pool)
+    if pool is not None and position is None:
+        raise ShapeError("position must be an array with a pool, got None")
     if pool is None and (out is not None) != relu:
         raise ShapeError("out without pooling must be an array with ReLU, else None")
     if out is not None:

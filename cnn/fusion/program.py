@@ -86,9 +86,9 @@ class Program:
             buffer.array = block.view(buffer, tuple(range(axes)) if in_order else orders[axes])
 
     def forward(self, x: FloatArray) -> FloatArray:
-        """Return the model's outputs for a batch of the shape; they last until the next run."""
-        np.copyto(self._input.array, x)
-        self._forward.run()
+        """Return a prediction for a batch of the shape; it lasts until the next run."""
+        assert not self._learns, "a program that learns computes the loss as well"
+        self._run_forward(x)
         return self._output.buffer.array
 
     def loss(self, x: FloatArray, labels: IntArray) -> float:
@@ -97,13 +97,14 @@ class Program:
         Raises
         ------
         kernels.ShapeError
-            If the model's outputs are no logits, (N, K), or a label is none of their columns.
+            If the model's outputs are no logits, (N, K), or the labels do not fit them.
         """
         if len(self._output.shape) != 2:
             raise kernels.ShapeError(f"logits must be (N, K), got shape {self._output.shape}")
+        checks.shape("labels", labels, self._labels.shape, "the images of the batch")
         checks.within("labels", labels, self._output.shape[1], "the columns of logits")
         np.copyto(self._labels.array, labels, casting="unsafe")  # none is large
-        self.forward(x)
+        self._run_forward(x)
         return float(np.add.reduce(self._losses.array)) / len(labels)
 
     def correct(self) -> int:
@@ -121,9 +122,14 @@ class Program:
         """
         return self._update.run_with(optimizer)
 
+    def _run_forward(self, x: FloatArray) -> None:
+        np.copyto(self._input.array, x)
+        self._forward.run()
+
     def _cross_entropy(self) -> None:
         fused.cross_entropy(
-            self._output.buffer.array,
+            # A user's layer may return another dtype than the model's.
+            self._output.buffer.array.astype(self._grad.dtype, copy=False),
             self._labels.array,
             losses=self._losses.array,
             grad_logits=self._grad.array,

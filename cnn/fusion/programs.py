@@ -49,7 +49,9 @@ class Programs:
 
     @contextmanager
     def running(self, x: FloatArray) -> Iterator[Program]:
-        """Lend the program for batches like one of the model's dtype, for one run.
+        """Lend the program for a batch, for one run.
+
+        ``x`` is what the model's ``as_input`` returns.
 
         Raises
         ------
@@ -79,7 +81,7 @@ class Programs:
     def program(self, shape: Shape, dtype: np.dtype[Any]) -> Program:
         """Return the program for a batch shape, to one that runs nothing else meanwhile.
 
-        ``dtype`` is the model's.
+        ``dtype`` is the batch's.
 
         Raises
         ------

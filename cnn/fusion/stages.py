@@ -208,11 +208,13 @@ class JoinStage(Stage):
     def link(self, grad_y: Buffer) -> None:
         """Leave each term the gradient in front of ReLU, still to be unpooled.
 
-        Pooled values that were stored in order have such a gradient, which others like as a copy.
+        Pooled values that were stored in order have a gradient like that. Where it is summed here,
+        it is put into the backend's order for those who read it next.
         """
         self._grad_y = grad = grad_y
         self.gradients.append(grad_y)
-        if self.out.buffer.in_order if self.pool is not None else self.relu:
+        summed = any(term.norm is not None for term in self.terms)
+        if self.relu if self.pool is None else summed and self.out.buffer.in_order:
             grad = self._taken = Buffer(self.out.shape, self.out.buffer.dtype)
             self.gradients.append(grad)
         for term in self.terms:

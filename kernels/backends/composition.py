@@ -218,14 +218,13 @@ class Composition:
     def cross_entropy(
         self, logits: FloatArray, labels: IntArray, *, losses: Float64, grad_logits: FloatArray
     ) -> None:
-        """Take the mean of one row after the other."""
-        grad = self._new(grad_logits.shape, grad_logits)
-        for n in range(len(logits)):
-            row = slice(n, n + 1)
-            losses[n] = self.loss.softmax_cross_entropy(
-                self._taken(logits[row]), labels[row], grad_logits=grad[row]
-            )
-        grad_logits[...] = grad / len(logits)
+        """Take the mean's gradient, and the logarithm of softmax at each label."""
+        values = self._taken(logits)
+        grad, logarithms = (self._new(logits.shape, logits) for _ in range(2))
+        self.loss.softmax_cross_entropy(values, labels, grad_logits=grad)
+        self.loss.log_softmax(values, out=logarithms)
+        losses[...] = -logarithms[np.arange(len(labels)), labels]
+        grad_logits[...] = grad
 
     def elementwise(self, steps: Sequence[Step], scalars: Float64) -> None:
         """Do one step after the other."""

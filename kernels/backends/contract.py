@@ -250,7 +250,10 @@ class FusedBackend(Backend, Protocol):
         *,
         out: FloatArray | None,
     ) -> tuple[Sums | None, ...]:
-        """Write the gradient in front of ReLU; return the sums of each read that has a mean."""
+        """Return the sums of each read that has a mean.
+
+        Write the gradient in front of ReLU or, with pooling, a copy of ``grad_y`` if one is wanted.
+        """
 
     def norm_forward(
         self,
@@ -307,7 +310,7 @@ class FusedBackend(Backend, Protocol):
     def cross_entropy(
         self, logits: FloatArray, labels: IntArray, *, losses: Float64, grad_logits: FloatArray
     ) -> None:
-        """Write the loss of each row, and the gradient of their mean."""
+        """Write the loss of each row, and the gradient of their mean; labels are of int64."""
 
     def elementwise(self, steps: Sequence[Step], scalars: Float64) -> None:
         """Do elementwise steps on C-contiguous arrays of one shape, each rounded."""

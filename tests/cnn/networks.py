@@ -144,6 +144,11 @@ def strangers_first(m: Make) -> list[cnn.Layer]:
     return [cnn.Dropout(0.3, rng=5), Square(), m.conv(2, 4), m.norm(4), cnn.ReLU(), *m.head(4)]
 
 
+def no_batch_norm(m: Make) -> list[cnn.Layer]:
+    """A convolution's values, pooled and flattened, whose gradient nobody sums."""
+    return [m.conv(2, 4), cnn.ReLU(), cnn.MaxPool2d(2), cnn.Flatten(), m.linear(64, CLASSES)]
+
+
 def no_convolution(m: Make) -> list[cnn.Layer]:
     """Nothing but linear layers, behind layers that no parameter comes before."""
     return [
@@ -163,6 +168,7 @@ NETWORKS: dict[str, Callable[[Make], list[cnn.Layer]]] = {
         two_convolutions_added,
         strangers,
         strangers_first,
+        no_batch_norm,
         no_convolution,
     )
 }

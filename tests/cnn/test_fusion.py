@@ -45,7 +45,7 @@ def test_fused_and_unfused_training_agree(name: str, backend: str) -> None:
     assert fused.evaluate(data, 3) == pytest.approx(unfused.evaluate(data, 7), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["mnist_cnn", "depthwise", "residuals"])
+@pytest.mark.parametrize("name", ["mnist_cnn", "no_batch_norm", "depthwise", "residuals"])
 def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In training both ways, and in prediction."""
     captures = []
@@ -61,7 +61,7 @@ def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch)
         fused.evaluate(batch(image), 5)
     assert len(captures) >= 3
     assert None not in captures
-    if name == "mnist_cnn":  # one call of compiled code for each pass of a step
+    if name in ("mnist_cnn", "no_batch_norm"):  # one call of compiled code for each pass of a step
         assert [len(each.steps) for each in captures[:2]] == [1, 1]
 
 
@@ -158,13 +158,16 @@ def test_a_model_of_another_class_is_left_alone(fusing: str) -> None:
 def test_fusion_is_chosen_where_it_gains(fusing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A composition is used only if it is asked for."""
     used = []
-    forward = program.Program.forward
 
-    def recording(self: program.Program, x: np.ndarray) -> np.ndarray:
-        used.append(kernels.get_backend())
-        return forward(self, x)
+    def recording(method: Callable[..., Any]) -> Callable[..., Any]:
+        def record(*arguments: Any) -> Any:
+            used.append(kernels.get_backend())
+            return method(*arguments)
 
-    monkeypatch.setattr(program.Program, "forward", recording)
+        return record
+
+    for name in ("loss", "forward"):
+        monkeypatch.setattr(program.Program, name, recording(getattr(program.Program, name)))
     data = stripes(4)
     for name, fuse in [("numpy", None), ("fusing", False), ("numpy", True), ("fusing", None)]:
         trainer = cnn.Trainer(small_net(), backend=name, fuse=fuse)

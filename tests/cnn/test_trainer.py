@@ -80,6 +80,31 @@ def test_wrong_labels_leave_no_trace() -> None:
     assert same_arrays(before, made.model.state_dict())
 
 
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_an_augmentation_that_adds_images_is_refused(batch_size: int, backend: str) -> None:
+    made = cnn.Trainer(small_net(), backend=backend)
+    data = stripes(4)
+    with pytest.raises(kernels.ShapeError, match="labels must have shape"):
+        made.fit(data, data, 1, batch_size, augment=lambda images: np.concatenate([images, images]))
+
+
+def test_a_last_layer_of_another_dtype_is_learnt(backend: str) -> None:
+    class Wide(cnn.Layer):
+        def forward(self, x: np.ndarray, *, training: bool) -> np.ndarray:
+            return x.astype("float64")
+
+        def backward(self, grad_y: np.ndarray) -> np.ndarray:
+            return grad_y.astype("float32")
+
+    x, y = stripes(6)
+    losses = []
+    for fuse in (True, False):
+        layers = cnn.Flatten(), cnn.Linear(16, 3, rng=0), Wide()
+        made = cnn.Trainer(cnn.Sequential(*layers), backend=backend, fuse=fuse)
+        losses.append([made.step(x.astype("float32"), y) for _ in range(3)])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
 def test_a_failed_step_takes_dropouts_draw_back() -> None:
     model = cnn.Sequential(*small_net().layers[:-1], cnn.Dropout(rng=1), small_net().layers[-1])
     made = trainer(model)

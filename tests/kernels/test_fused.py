@@ -18,6 +18,7 @@ EPS = 1e-5
 N, C, O, H, W = 3, 2, 4, 5, 6
 """Backward to O channels, pairs of pixels share a vector in the numba backend."""
 POOL = dict(stride=1, padding=1)
+FIRST_TAPS = np.zeros((N, O, H, W), np.uint8)
 
 
 def conv_geometry(inputs=C, outputs=O):
@@ -229,11 +230,21 @@ X, CHANNEL = np.ones((2, 3)), np.ones(3)
             ),
             "out without pooling must be an array with ReLU, else None",
         ),
+        (lambda: pooled_backward(None, out=None), "position must be an array with a pool"),
+        (
+            lambda: pooled_backward(position=np.zeros((N, O, H, W), np.uint8), out=X),
+            r"out must have shape \(3, 4, 5, 6\)",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(call, message):
     with pytest.raises((kernels.ShapeError, TypeError), match=message):
         call()
+
+
+def pooled_backward(position, out):
+    grad, pool = np.ones((N, O, H, W)), pool_geometry()
+    fused.join_backward(grad, position, grad, (Read(grad),), True, pool, out=out, backend="naive")
 
 
 def test_a_convolutions_arguments_are_checked():
@@ -344,3 +355,19 @@ def test_a_losss_arguments_are_checked():
             fused.cross_entropy(
                 arguments.pop("logits"), arguments.pop("labels"), **arguments, backend="naive"
             )
+
+
+def test_an_empty_batch_gives_gradients_of_zero(backend):
+    x, y = np.ones((0, C, H, W)), np.ones((0, O, H, W))
+    weight = np.ones((O, C, 3, 3))
+    axes = (Axis(H, 3, 1, 1, 1, 1, H), Axis(W, 3, 1, 1, 1, 1, W))
+    geometry = ConvGeometry(0, C, O, 1, *axes)
+    grads = np.full_like(weight, 7), np.full(O, 7.0)
+    fused.conv_backward(
+        *(Pull(y), Read(x), weight, geometry),
+        grad_x=np.empty_like(x),
+        grad_weight=grads[0],
+        grad_bias=grads[1],
+        backend=backend,
+    )
+    assert not any(grad.any() for grad in grads)

@@ -74,7 +74,8 @@ def join_backward(
     all_sums: list[Sums | None] = []
     for read in reads:
         sums = None
-        if read.mean is not None and pool is not None and position is not None:
+        if read.mean is not None and pool is not None:
+            assert position is not None
             sums = pooled_sums(grad_y, position, read.x, read.mean, pool, out)
             if out is not None:  # laid out now
                 grad_y, out = out, None

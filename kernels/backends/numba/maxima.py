@@ -103,10 +103,13 @@ def write_read_maxima(
     rows = max(1, BAND_BYTES // (max(1, across) * x.itemsize)) if planes else 1
     rows = min(rows, max(1, geometry.height.outputs))
     numbers = _numbers(geometry, True, rows, x)
-    tasks, size = numbers[TASKS], rows * across if planes else 0
-    with Borrowed(size * threads.most(), x.dtype) as memory:
-        settings = taps is not None, table, other, relu, rows, planes
-        run([Phase(task, tasks, tasks)], (*numbers, x, y, taps, *settings), memory, size)
+    phase = Phase(task, numbers[TASKS], numbers[TASKS])
+    entries = (*numbers, x, y, taps, taps is not None, table, other, relu, rows, planes)
+    if not planes:
+        run([phase], entries, x)
+        return
+    with Borrowed(rows * across * threads.most(), x.dtype) as memory:
+        run([phase], entries, memory, rows * across)
 
 
 def _numbers(geometry: PoolGeometry, numbered: bool, rows: int, x: FloatArray) -> tuple[Any, ...]:

@@ -72,7 +72,7 @@ def pooled_sums(
     if out is not None and not planes:
         also(np.copyto, out, grad_y)
     with FlatOutput(out) if out is not None and planes else nullcontext() as laid_out:
-        gradient = grad_y.reshape(-1) if planes else flat_input(grad_y)
+        gradient = grad_y.reshape(-1) if planes else flat_input(grad_y if out is None else out)
         entries = (
             *(len(parts), C, tasks, *axis_numbers(pool), bands, rows, taps, flat_input(x)),
             *(laid_out if planes else gradient, flat_input(position), flat_input(mean)),

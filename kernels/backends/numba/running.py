@@ -255,6 +255,8 @@ def run_accumulate(
     others = [] if beside is None else [beside[1]]
     if geometry.batch == 0:
         also(out.fill, 0)
+        if grad_bias is not None:
+            also(grad_bias.fill, 0)
         if others:
             run_jobs(others, source.dtype)
         return
