@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.choosing import backward_plan, forward_plan
+from kernels.backends.numba.jobs import run_jobs
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.reduction import channel_sums
-from kernels.backends.numba.running import by_input, by_output, run_accumulate, run_gather
+from kernels.backends.numba.running import by_input, by_output, gathering, run_accumulate
 from kernels.geometry import ConvGeometry
 
 
@@ -21,7 +22,8 @@ def conv2d(
     """Gather each output from the inputs under its window."""
     plan = forward_plan(geometry, x.dtype)
     with FlatOutput(out) as y:
-        run_gather(plan, geometry, flat_input(x), by_output(weight), bias, y)
+        job = gathering(plan, geometry, flat_input(x), by_output(weight), bias, y)
+        run_jobs([job], x.dtype)
 
 
 def conv2d_backward_input(
@@ -30,7 +32,8 @@ def conv2d_backward_input(
     """Gather each input's gradient from the outputs it went into."""
     plan = backward_plan(geometry, grad_y.dtype)
     with FlatOutput(out) as grad_x:
-        run_gather(plan, geometry, flat_input(grad_y), by_input(weight), None, grad_x)
+        job = gathering(plan, geometry, flat_input(grad_y), by_input(weight), None, grad_x)
+        run_jobs([job], grad_y.dtype)
 
 
 def conv2d_backward_weight(

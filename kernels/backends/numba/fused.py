@@ -10,6 +10,7 @@ from kernels.backends.contract import FloatArray
 from kernels.backends.numba.channels import norm_backward, norm_forward, norm_track
 from kernels.backends.numba.choosing import backward_plan, forward_plan
 from kernels.backends.numba.dense_backward import linear_update
+from kernels.backends.numba.jobs import run_jobs
 from kernels.backends.numba.joining import join_backward, join_forward
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import (
@@ -24,7 +25,6 @@ from kernels.backends.numba.running import (
     by_output,
     gathering,
     run_accumulate,
-    run_gather,
 )
 from kernels.backends.numba.softmax_rows import cross_entropy
 from kernels.backends.numba.updating import elementwise
@@ -60,7 +60,7 @@ def conv_forward(
     O = geometry.out_channels
     moments, slots = (np.empty((2, O)), np.empty((plan.slots, 3, O))) if stats else (None, None)
     with FlatOutput(out) as y:
-        run_gather(
+        job = gathering(
             plan,
             geometry,
             flat_input(read.x),
@@ -70,6 +70,7 @@ def conv_forward(
             loaded=loaded,
             finished=Finished(moments=moments, slots=slots),
         )
+        run_jobs([job], y.dtype)
     return None if moments is None else Moments(*moments)
 
 

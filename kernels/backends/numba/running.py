@@ -1,16 +1,14 @@
-"""From arrays to the loop nests of a convolution: packed weights, working memory, the call."""
+"""From arrays to the loop nests of a convolution: packed weights, sums, tables of both."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
-from kernels.backends.numba import threads
 from kernels.backends.numba.accumulating import ACCUMULATE
 from kernels.backends.numba.calls import (
     BIAS,
@@ -44,6 +42,7 @@ from kernels.backends.numba.finishing import CLEAR_SLOTS, MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
 from kernels.backends.numba.grouped_packing import PACK_GROUPS, UNPACK_GROUPS
+from kernels.backends.numba.jobs import Job, run_jobs
 from kernels.backends.numba.keeping import keeps, kept_entries
 from kernels.backends.numba.memory import empty, flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded, counted
@@ -51,8 +50,7 @@ from kernels.backends.numba.packing import PACK, UNPACK
 from kernels.backends.numba.plan import Plan
 from kernels.backends.numba.plan_weights import WeightPlan
 from kernels.backends.numba.reduction import add_up
-from kernels.backends.numba.tasks import Phase, Task, run, team_for
-from kernels.backends.numba.workspace import Borrowed
+from kernels.backends.numba.tasks import Phase, Task, team_for
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 
@@ -109,43 +107,6 @@ def _accumulating(plan: WeightPlan) -> tuple[Task, Task]:
     if plan.depthwise:
         return ACCUMULATE_DEPTHWISE, UNPACK_GROUPS
     return (ACCUMULATE_GROUPS, UNPACK_GROUPS) if plan.grouped else (ACCUMULATE, UNPACK)
-
-
-def _most(team: int) -> int:
-    """Return how many threads' working memory a team needs."""
-    return 1 if team == 1 else threads.most()
-
-
-class Job(NamedTuple):
-    """A loop nest, with what comes before and after it.
-
-    Of the elements that it works in, threads share the ``shared``; ``table`` makes its entries,
-    given these. Besides, each thread has ``own``.
-    """
-
-    before: list[Phase]
-    nest: Phase
-    after: list[Phase]
-    shared: int
-    own: int
-    table: Callable[[FloatArray], list[Any]]
-
-
-def run_jobs(jobs: Sequence[Job], dtype: np.dtype[Any]) -> None:
-    """Run jobs, their loop nests together."""
-    numbered = [(job, number * ENTRIES) for number, job in enumerate(jobs)]
-    nests = [job.nest._replace(first=first, leads=True) for job, first in numbered]
-    nests[-1] = nests[-1]._replace(leads=False)
-    phases = [phase._replace(first=first) for job, first in numbered for phase in job.before]
-    phases += nests
-    phases += [phase._replace(first=first) for job, first in numbered for phase in job.after]
-    own, members = max(job.own for job in jobs), _most(max(phase.team for phase in phases))
-    tables: list[Any] = []
-    with Borrowed(sum(job.shared for job in jobs) + own * members, dtype) as memory:
-        for job in jobs:
-            tables += job.table(memory[: job.shared])
-            memory = memory[job.shared :]
-        run(phases, tables, memory, own)
 
 
 def gathering(
@@ -217,22 +178,6 @@ def accumulating(
     nest = Phase(accumulate, plan.tasks, _team(geometry))
     after = [Phase(unpack, plan.blocks, team_for(size * PACKING_WORK))]
     return Job(before, nest, after, size, plan.work, entries)
-
-
-def run_gather(
-    plan: Plan,
-    geometry: ConvGeometry,
-    source: FloatArray,
-    weights: Weights,
-    bias: FloatArray | None,
-    target: FloatArray,
-    *,
-    loaded: Loaded = PLAIN,
-    finished: Finished = UNTOUCHED,
-) -> None:
-    """Gather the target."""
-    arguments = plan, geometry, source, weights, bias, target
-    run_jobs([gathering(*arguments, loaded=loaded, finished=finished)], source.dtype)
 
 
 def run_accumulate(
