@@ -10,7 +10,8 @@ them.
     h1, m1 = conv(x), moments           conv_forward(Read(x), ..., stats=True)
     n1     = bn's mean, scale, shift     norm_forward(m1, weight, bias, eps, rstd=..., out=n1)
     h2, m2 = conv(relu(bn(h1)))         conv_forward(Read(h1, *n1, relu), ..., stats=True)
-    y      = pool(relu(bn(h2)))         join_forward((Read(h2, ...),), True, pool)
+    p2, m2 = pool(h2) meanwhile         conv_forward(..., stats=True, pooled=Pooled(pool, p2, ...))
+    y      = pool(relu(bn(h2)))         join_forward((Read(p2, *n2),), True, None)
 
 A backend may lack them: :func:`offered` says so. Bound to the naive backend's plain operations,
 ``kernels.backends.composition`` is their definition. They are for a trainer, which makes shapes
@@ -35,6 +36,7 @@ from kernels.errors import ShapeError
 from kernels.fused_checks import (
     check_array,
     check_parameters,
+    check_pooled,
     check_position,
     check_pull,
     check_read,
@@ -45,12 +47,13 @@ from kernels.fused_loss import cross_entropy
 from kernels.fused_norm import norm_backward, norm_forward, norm_track
 from kernels.fused_steps import elementwise, linear_update
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import MOST_TAPS, NOWHERE, Moments, Pull, Read, Running, Sums
+from kernels.lazy import MOST_TAPS, NOWHERE, Moments, Pooled, Pull, Read, Running, Sums
 
 __all__ = [
     "MOST_TAPS",
     "NOWHERE",
     "Moments",
+    "Pooled",
     "Pull",
     "Read",
     "Running",
@@ -111,7 +114,8 @@ def conv_forward(
     geometry: ConvGeometry,
     *,
     stats: bool,
-    out: FloatArray,
+    out: FloatArray | None,
+    pooled: Pooled | None = None,
     backend: str | None = None,
 ) -> Moments | None:
     """Convolve what is read; see :func:`kernels.conv2d`.
@@ -124,15 +128,17 @@ def conv_forward(
         Of the convolution.
     stats : bool
         Take the output's moments as well.
-    out : (N, O, OH, OW) array
-        Is given the result.
+    out : (N, O, OH, OW) array or None
+        Is given the result. None if it is wanted as ``pooled`` only.
+    pooled : Pooled, optional
+        Max-pool the result as well.
     backend : str, optional
         Instead of the current backend.
 
     Returns
     -------
     Moments or None
-        Of ``out``, over N, OH and OW.
+        Of the result, over N, OH and OW.
 
     Raises
     ------
@@ -142,8 +148,13 @@ def conv_forward(
     chosen = fused_backend(backend)
     check_read("read", read, geometry.x_shape)
     check_parameters(read.x, weight, bias, geometry)
-    check_array("out", out, geometry.y_shape, read.x)
-    return chosen.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
+    if out is not None:
+        check_array("out", out, geometry.y_shape, read.x)
+    if pooled is not None:
+        check_pooled(pooled, geometry.y_shape, read.x)
+    elif out is None:
+        raise ShapeError("out must be an array unless the result is pooled, got None")
+    return chosen.conv_forward(read, weight, bias, geometry, stats=stats, out=out, pooled=pooled)
 
 
 def conv_backward(
@@ -266,9 +277,8 @@ def join_backward(
     position, y, reads, relu, pool
         As given to :func:`join_forward`, or as it wrote them.
     out : array of grad_y's shape, or None
-        Without pooling, is given ``grad_y`` where ReLU let it through, 0 elsewhere; None if there
-        was no ReLU, when it would be ``grad_y`` itself. With pooling a :class:`Pull` reads
-        ``grad_y`` through the positions: ``out`` may be given a copy, in another layout of memory.
+        Is given ``grad_y`` where ReLU let it through, 0 elsewhere. None if there was no ReLU, when
+        it would be ``grad_y`` itself, or pooling: a :class:`Pull` reads that through the positions.
     backend : str, optional
         Instead of the current backend.
 
@@ -289,8 +299,8 @@ def join_backward(
     check_position(position, pool)
     if pool is not None and position is None:
         raise ShapeError("position must be an array with a pool, got None")
-    if pool is None and (out is not None) != relu:
-        raise ShapeError("out without pooling must be an array with ReLU, else None")
+    if (out is not None) != (relu and pool is None):
+        raise ShapeError("out must be an array with ReLU and without pooling, else None")
     if out is not None:
         check_array("out", out, grad_y.shape, y)
     return chosen.join_backward(grad_y, position, y, reads, relu, pool, out=out)

@@ -22,7 +22,7 @@ from kernels.elementwise import (
 )
 from kernels.errors import ShapeError
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import MOST_TAPS, Float64, Pull, Read
+from kernels.lazy import MOST_TAPS, Float64, Pooled, Pull, Read
 
 
 def fused_backend(name: str | None) -> FusedBackend:
@@ -121,6 +121,20 @@ def check_position(position: NDArray[np.uint8] | None, pool: PoolGeometry | None
     if pool is None or position.shape != pool.y_shape or position.dtype != np.uint8:
         wanted = "None without a pool" if pool is None else f"uint8 of shape {pool.y_shape}"
         raise ShapeError(f"position must be {wanted}, got {position.dtype} {position.shape}")
+
+
+def check_pooled(pooled: Pooled, y_shape: tuple[int, ...], like: FloatArray) -> None:
+    """Check that a pooling fits what is pooled."""
+    pool = pooled.pool
+    shape = (pool.batch, pool.channels, pool.height.size, pool.width.size)
+    if shape != y_shape or not pool.apart:
+        raise ShapeError(
+            f"pooled's pool must have windows apart, inside images of {y_shape}; got {pool}"
+        )
+    check_array("pooled's values", pooled.values, pool.y_shape, like)
+    check_position(pooled.position, pool)
+    if pooled.weight is not None:
+        check_array("pooled's weight", pooled.weight, y_shape[1:2], like)
 
 
 def check_steps(steps: Sequence[Step], scalars: Float64) -> None:

@@ -63,6 +63,12 @@ class Axis:
         """Elements from a window's first tap to its last, both included."""
         return self.dilation * (self.kernel - 1) + 1
 
+    @property
+    def apart(self) -> bool:
+        """Whether windows share no element, and none reaches over an end."""
+        inside = self.before == 0 and (self.outputs - 1) * self.stride + self.span <= self.size
+        return inside and self.span <= self.stride
+
 
 @dataclass(frozen=True, slots=True)
 class ConvGeometry:
@@ -110,3 +116,8 @@ class PoolGeometry:
     def y_shape(self) -> tuple[int, int, int, int]:
         """(N, C, OH, OW)."""
         return (self.batch, self.channels, self.height.outputs, self.width.outputs)
+
+    @property
+    def apart(self) -> bool:
+        """Whether windows share no value, and none reaches over an edge."""
+        return self.height.apart and self.width.apart

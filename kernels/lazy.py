@@ -57,7 +57,7 @@ class Pull(NamedTuple):
     mean, a, b, c : (C,) array of g's dtype, or None
         There if x is.
     position : (N, C, PH, PW) array of uint8, or None
-        There if ``pool`` is; as ``join_forward`` wrote it.
+        There if ``pool`` is; as ``join_forward`` or ``conv_forward`` wrote it.
     pool : PoolGeometry or None
         The max-pooling that ``g`` has to go back through.
     """
@@ -70,6 +70,32 @@ class Pull(NamedTuple):
     c: FloatArray | None = None
     position: NDArray[np.uint8] | None = None
     pool: PoolGeometry | None = None
+
+
+class Pooled(NamedTuple):
+    """Max-pooling of a convolution's output, by what batch-norm and ReLU behind it will make of it.
+
+    They keep the order of a channel's values, or turn it round. So it is known before the batch's
+    statistics are which value of a window will be the largest: the largest now or, where
+    batch-norm's weight is negative, the smallest; where it is 0, the first.
+
+    Attributes
+    ----------
+    pool : PoolGeometry
+        Windows, which are apart (``PoolGeometry.apart``), of at most :data:`MOST_TAPS` taps.
+    values : (N, O, PH, PW) array
+        Is given that value of each window, as the convolution made it.
+    position : (N, O, PH, PW) array of uint8, or None
+        Is given where it is in its window, row by row: ``kh · KW + kw``. None if no backward
+        follows.
+    weight : (O,) array or None
+        Batch-norm's; None where there is none.
+    """
+
+    pool: PoolGeometry
+    values: FloatArray
+    position: NDArray[np.uint8] | None = None
+    weight: FloatArray | None = None
 
 
 class Moments(NamedTuple):

@@ -14,6 +14,7 @@ from cnn.fusion.stages import ConvStage, JoinStage, Stage
 from cnn.fusion.values import Term, Value
 from cnn.layers import Layer, Sequential
 from cnn.layers.composite import Composite
+from kernels.geometry import PoolGeometry
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -124,16 +125,21 @@ def _computes(stage: Stage, names: dict[int, str], numbers: dict[int, str]) -> s
     if isinstance(stage, ConvStage):
         layer = f"{type(stage.layer).__name__} {names[id(stage.layer)]}"
         moments = "" if stage.norm is None else f", moments for {names[id(stage.norm.layer)]}"
-        return f"{layer} of {_reads((stage.term,), stage.relu, numbers)}{moments}"
+        pooled = "" if stage.pool is None else f", {_pooling(stage.pool)}"
+        return f"{layer} of {_reads((stage.term,), stage.relu, numbers)}{moments}{pooled}"
     if isinstance(stage, JoinStage):
         read = _reads(stage.terms, stage.relu, numbers)
         if stage.pool is None:
             return read
-        return f"max-pool {stage.pool.height.kernel}×{stage.pool.width.kernel} of {read}"
+        return f"{_pooling(stage.pool)} of {read}"
     if isinstance(stage, PlainStage):
         layer = f"{type(stage.layer).__name__} {names[id(stage.layer)]}"
         return f"{layer} of {_value(stage.inputs[0], numbers)}"
     return type(stage).__name__
+
+
+def _pooling(pool: PoolGeometry) -> str:
+    return f"max-pool {pool.height.kernel}×{pool.width.kernel}"
 
 
 def _reads(terms: tuple[Term, ...], relu: bool, numbers: dict[int, str]) -> str:

@@ -17,7 +17,7 @@ from cnn.parameter import Parameter
 from kernels import fused
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import Read
+from kernels.lazy import Pooled, Read
 
 
 class Stage(ABC):
@@ -95,7 +95,7 @@ class Stage(ABC):
 
 
 class ConvStage(Stage):
-    """A convolution that reads through batch-norm and ReLU, and takes moments for the next.
+    """A convolution that reads through batch-norm and ReLU, takes moments for the next, and pools.
 
     Parameters
     ----------
@@ -111,7 +111,9 @@ class ConvStage(Stage):
     Attributes
     ----------
     norm : Norm or None
-        The batch-norm that the output is read through.
+        The batch-norm that the output is read through, if it is by its moments.
+    pool : PoolGeometry or None
+        Of the pooling.
     """
 
     def __init__(
@@ -120,6 +122,8 @@ class ConvStage(Stage):
         super().__init__((term.value,), out)
         self.layer, self.term, self.relu, self.geometry = layer, term, relu, geometry
         self.norm: Norm | None = None
+        self.pool: PoolGeometry | None = None
+        self._behind: Norm | None = None
         self._read: Read
         self._add: Buffer | None = None
         self._grad_x: Buffer | None = None
@@ -128,9 +132,34 @@ class ConvStage(Stage):
         """Return the convolution, and the batch-norm behind it."""
         return (self.layer,) if self.norm is None else (self.layer, self.norm.layer)
 
+    def pool_by(self, pool: PoolGeometry, behind: Norm | None, *, training: bool) -> Value:
+        """Pool the output, which batch-norm may follow; return what is stored instead of it."""
+        whole, dtype = self.out.buffer, self.out.buffer.dtype
+        self.pool, self._behind = pool, behind
+        self.out = Value(Buffer(pool.y_shape, dtype), needs_grad=True)
+        if training and behind is not None:  # whose gradient reads it
+            self.out.whole = whole
+            self.kept.append(whole)
+        if training:
+            self.out.pool, self.out.position = pool, Buffer(pool.y_shape, np.dtype(np.uint8))
+            self.kept.append(self.out.position)
+        return self.out
+
+    def _pooled(self) -> Pooled | None:
+        if self.pool is None:
+            return None
+        position, norm = self.out.position, self._behind
+        return Pooled(
+            self.pool,
+            self.out.buffer.array,
+            None if position is None else position.array,
+            None if norm is None else norm.layer.weight.data,
+        )
+
     def forward(self) -> None:
         """Convolve; normalise by the moments that come with it."""
         layer, norm = self.layer, self.norm
+        whole = self.out.buffer if self.pool is None else self.out.whole
         self._read = self.term.read(self.relu)
         moments = fused.conv_forward(
             self._read,
@@ -138,7 +167,8 @@ class ConvStage(Stage):
             None if layer.bias is None else layer.bias.data,
             self.geometry,
             stats=norm is not None,
-            out=self.out.buffer.array,
+            out=None if whole is None else whole.array,
+            pooled=self._pooled(),
         )
         if norm is not None and moments is not None:
             norm.take(moments)
@@ -191,7 +221,7 @@ class JoinStage(Stage):
         self.terms, self.relu, self.pool = terms, relu, pool
         self._reads: tuple[Read, ...]
         self._grad_y: Buffer
-        self._taken: Buffer | None = None
+        self._masked: Buffer | None = None
         self._position: Buffer | None = None
         if pool is not None:
             self._position = Buffer(pool.y_shape, np.dtype(np.uint8))
@@ -206,25 +236,22 @@ class JoinStage(Stage):
         )
 
     def link(self, grad_y: Buffer) -> None:
-        """Leave each term the gradient in front of ReLU, still to be unpooled.
-
-        Pooled values that were stored in order have a gradient like that. Where it is summed here,
-        it is put into the backend's order for those who read it next.
-        """
+        """Leave each term the gradient in front of ReLU, still to be unpooled."""
         self._grad_y = grad = grad_y
         self.gradients.append(grad_y)
-        summed = any(term.norm is not None for term in self.terms)
-        if self.relu if self.pool is None else summed and self.out.buffer.in_order:
-            grad = self._taken = Buffer(self.out.shape, self.out.buffer.dtype)
+        if self.relu and self.pool is None:
+            grad = self._masked = Buffer(self.out.shape, self.out.buffer.dtype)
             self.gradients.append(grad)
         for term in self.terms:
             value = term.value
             if value.needs_grad:
                 self._contribute(value, grad)
-                value.norm, value.position, value.pool = term.norm, self._position, self.pool
+                value.norm = term.norm
+                if self.pool is not None:
+                    value.position, value.pool = self._position, self.pool
 
     def backward(self) -> None:
-        """Mask or copy the gradient, if it has to be, and take batch-norm's sums."""
+        """Mask the gradient, if ReLU is to be undone, and take batch-norm's sums."""
         all_sums = fused.join_backward(
             self._grad_y.array,
             None if self._position is None else self._position.array,
@@ -232,7 +259,7 @@ class JoinStage(Stage):
             self._reads,
             self.relu,
             self.pool,
-            out=None if self._taken is None else self._taken.array,
+            out=None if self._masked is None else self._masked.array,
         )
         for term, sums in zip(self.terms, all_sums, strict=True):
             if term.norm is not None and sums is not None:

@@ -97,6 +97,8 @@ class Value:
         Gradient of what is read, once a reader has been linked.
     norm, position, pool
         What that gradient has to be pulled through.
+    whole : Buffer or None
+        What the value was pooled from, if the stage that stores it has pooled it.
     """
 
     def __init__(self, buffer: Buffer, *, needs_grad: bool, pullable: bool = False) -> None:
@@ -106,6 +108,7 @@ class Value:
         self.norm: Norm | None = None
         self.position: Buffer | None = None
         self.pool: PoolGeometry | None = None
+        self.whole: Buffer | None = None
 
     @property
     def shape(self) -> Shape:
@@ -118,7 +121,8 @@ class Value:
         if self.norm is None:
             pull = Pull(self.grad.array)
         else:
-            pull = self.norm.pull(self.grad.array, self.buffer.array)
+            source = self.buffer if self.whole is None else self.whole
+            pull = self.norm.pull(self.grad.array, source.array)
         if self.pool is None or self.position is None:
             return pull
         return pull._replace(position=self.position.array, pool=self.pool)

@@ -148,7 +148,7 @@ class Walk:
         if not self._training:
             self.norms.append(norm)
             return Pending((Term(self._stored(pending), norm),))
-        if isinstance(producer, ConvStage) and not producer.out.shared:
+        if isinstance(producer, ConvStage) and producer.pool is None and not producer.out.shared:
             producer.norm = norm
             return Pending((Term(producer.out, norm),))
         value, out = self._stored(pending), self._value(shape, needs_grad=True)
@@ -167,12 +167,28 @@ class Walk:
         geometry = PoolGeometry(N, C, *axes)
         readers = [term.value for term in pending.terms]
         fits = geometry.height.kernel * geometry.width.kernel <= fused.MOST_TAPS
+        conv = self._convolution_of(pending)
+        if conv is not None and fits and geometry.apart:
+            norm = pending.terms[0].norm
+            pooled = Term(conv.pool_by(geometry, norm, training=self._training), norm)
+            return Pending((pooled,), pending.relu)
         if fits and (not self._training or all(v.pullable and not v.shared for v in readers)):
             return Pending((Term(self._join(pending, geometry)),))
         value = self._stored(pending)
         out = self._value(shape, value.needs_grad)
         self._add(plain.MaxPoolStage(layer, value, out, geometry))
         return Pending((Term(out),))
+
+    def _convolution_of(self, pending: Pending) -> ConvStage | None:
+        """Return the convolution of which all that is pending was made just now, and nothing else.
+
+        If it has pooled its output already, it does not do so again.
+        """
+        last = self.stages[-1] if self.stages else None
+        if not isinstance(last, ConvStage) or last.pool is not None or len(pending.terms) > 1:
+            return None
+        is_its = pending.terms[0].value is last.out and not last.out.shared
+        return last if is_its else None
 
     def _avg_pool(self, layer: AvgPool2d, pending: Pending, shape: Shape) -> Pending:
         N, C, H, W = pending.shape

@@ -22,6 +22,7 @@ from kernels.lazy import (
     NOWHERE,
     Float64,
     Moments,
+    Pooled,
     Pull,
     Read,
     Running,
@@ -61,10 +62,11 @@ class Composition:
         geometry: ConvGeometry,
         *,
         stats: bool,
-        out: FloatArray,
+        out: FloatArray | None,
+        pooled: Pooled | None = None,
     ) -> Moments | None:
-        """Compute what is read, convolve it, and take the mean and variance of the result."""
-        y = self._new(geometry.y_shape, out)
+        """Compute what is read, convolve it, take mean and variance of the result, and pool it."""
+        y = self._new(geometry.y_shape, read.x)
         self.convolution.conv2d(
             self._value(read),
             self._taken(weight),
@@ -72,7 +74,10 @@ class Composition:
             geometry,
             out=y,
         )
-        out[...] = y
+        if out is not None:
+            out[...] = y
+        if pooled is not None:
+            self._pool(y, pooled)
         return self._moments(y) if stats else None
 
     def conv_backward(
@@ -144,13 +149,14 @@ class Composition:
         out: FloatArray | None,
     ) -> tuple[Sums | None, ...]:
         """Take the gradient back through pooling and ReLU, and sum it for each batch-norm."""
-        grad = self._taken(grad_y)
-        if relu and pool is None:
-            grad = self._masked(grad, self._taken(y))
-        if out is not None:
-            out[...] = grad
         if pool is not None:
             grad = self._gradient(Pull(grad_y, position=position, pool=pool))
+        else:
+            grad = self._taken(grad_y)
+            if relu:
+                grad = self._masked(grad, self._taken(y))
+        if out is not None:
+            out[...] = grad
         return tuple(self._sums(grad, read) for read in reads)
 
     def norm_forward(
@@ -276,6 +282,20 @@ class Composition:
         arriving = np.where(nowhere, np.zeros((), grad.dtype), grad)
         self.pooling.max_pool2d_backward(arriving, indices.astype(np.int32), out=grad_x)
         return grad_x
+
+    def _pool(self, y: FloatArray, pooled: Pooled) -> None:
+        """Take the value of each window whose place has the largest after batch-norm."""
+        pool, shape = pooled.pool, pooled.values.shape
+        sign = np.ones((), y.dtype) if pooled.weight is None else np.sign(pooled.weight)
+        keys = self._new(y.shape, y)
+        keys[...] = y * sign.reshape(-1, 1, 1)
+        largest, indices = self._new(shape, y), self.memory.empty(shape, np.dtype(np.int32))
+        self.pooling.max_pool2d(keys, pool, out=largest, indices=indices)
+        N, C = shape[:2]
+        values = np.take_along_axis(y.reshape(N, C, -1), indices.reshape(N, C, -1), axis=2)
+        pooled.values[...] = values.reshape(shape)
+        if pooled.position is not None:
+            pooled.position[...] = _position_of(indices, pool)
 
     def _moments(self, y: FloatArray) -> Moments:
         """Return what batch-norm finds on its way, in float64."""

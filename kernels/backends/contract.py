@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from kernels.elementwise import Step
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import Float64, Moments, Pull, Read, Running, Sums
+from kernels.lazy import Float64, Moments, Pooled, Pull, Read, Running, Sums
 
 FloatArray = NDArray[np.floating[Any]]
 IntArray = NDArray[np.integer[Any]]
@@ -210,9 +210,10 @@ class FusedBackend(Backend, Protocol):
         geometry: ConvGeometry,
         *,
         stats: bool,
-        out: FloatArray,
+        out: FloatArray | None,
+        pooled: Pooled | None = None,
     ) -> Moments | None:
-        """Write the convolution of what is read; return its moments if ``stats``."""
+        """Write the convolution of what is read, and pool it; return its moments if ``stats``."""
 
     def conv_backward(
         self,
@@ -250,10 +251,7 @@ class FusedBackend(Backend, Protocol):
         *,
         out: FloatArray | None,
     ) -> tuple[Sums | None, ...]:
-        """Return the sums of each read that has a mean.
-
-        Write the gradient in front of ReLU or, with pooling, a copy of ``grad_y`` if one is wanted.
-        """
+        """Return the sums of each read that has a mean; without pooling, undo ReLU if there was."""
 
     def norm_forward(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+import kernels
 from kernels import fused
 from kernels.backends.contract import FloatArray
 from kernels.crosscheck import fused_limits, fused_norms
@@ -50,23 +51,37 @@ VALUE_TERMS = 8
 def draw_conv_forward(draw: Draw) -> Case:
     """Draw a case."""
     geometry, weight, bias = _convolution(draw)
-    relu, stats = draw.chance(0.5), draw.chance(0.7)
-    read = _read(draw, geometry.x_shape)
-    arguments = (*read, weight, bias)
-    settings: dict[str, Any] = {"relu": relu, "stats": stats, "geometry": geometry}
-    y, *moments = naive(conv_forward, *arguments, **settings)
-    settings_of_size = settings | {"relu": False, "stats": False}
+    relu, stats, pool = draw.chance(0.5), draw.chance(0.7), _pool_behind(draw, geometry)
+    stores = pool is None or draw.chance(0.7)
+    read, norm_weight = _read(draw, geometry.x_shape), None
+    if pool is not None and draw.chance(0.7):
+        norm_weight = draw.lattice(geometry.out_channels)
+    arguments = (*read, weight, bias, norm_weight)
+    settings: dict[str, Any] = {
+        **{"relu": relu, "stats": stats, "stores": stores},
+        **{"geometry": geometry, "pool": pool},
+    }
+    _, _, var, _, _ = naive(conv_forward, *arguments, **settings)
+    of_size = settings | {"relu": False, "stats": False, "stores": True, "pool": None}
     sizes = (abs(weight), _size(bias))
-    (size,) = naive(conv_forward, *_size_of_read(read), *sizes, **settings_of_size)
-    K, M = weight[0].size + 1 + VALUE_TERMS, math.prod(y.shape) // y.shape[1]
+    size, *_ = naive(conv_forward, *_size_of_read(read), *sizes, None, **of_size)
+    K, M = weight[0].size + 1 + VALUE_TERMS, math.prod(size.shape) // size.shape[1]
     size, K = fused_limits.of_forward((size, K), _size_of_read(read), *sizes, geometry)
-    limits: tuple[Limit, ...] = ((size, K),)
-    if moments:
-        largest, var = size.max(axis=(0, 2, 3)), moments[1].astype(size.dtype)
+    of_y = (size, K) if stores else None
+    of_mean = of_var = of_values = of_found = None
+    if stats:
+        largest, var = size.max(axis=(0, 2, 3)), var.astype(size.dtype)
         # An error e of y moves the mean by e and the variance by up to 2 · e · std + e².
         e = largest * 4 * np.finfo(size.dtype).eps * math.sqrt(K + M)
-        limits += (largest, K + M), (var + largest * (2 * np.sqrt(var) + e), K + M)
-    return Case(arguments, limits, settings)
+        of_mean, of_var = (largest, K + M), (var + largest * (2 * np.sqrt(var) + e), K + M)
+    if pool is not None:  # a largest value moves by no more than one of the window's does
+        kernel, stride = (
+            (pool.height.kernel, pool.width.kernel),
+            (pool.height.stride, pool.width.stride),
+        )
+        of_values = naive(kernels.max_pool2d, size, kernel, stride=stride).y, K
+        of_found = of_values if stores else None
+    return Case(arguments, (of_y, of_mean, of_var, of_values, of_found), settings)
 
 
 def draw_conv_backward(draw: Draw) -> Case:
@@ -99,24 +114,23 @@ def draw_join_forward(draw: Draw) -> Case:
     pool, shape = _pool(draw) if draw.chance(0.6) else (None, _plane(draw))
     arguments = _joined(draw, shape)
     if draw.chance(0.3):
-        special = np.array(arguments[0])
         infinite = (np.inf, -np.inf) if arguments[1] is None and len(arguments) == 4 else ()
-        special[draw.lattice(*shape) > 1] = draw.choice(np.nan, *infinite)  # inf - inf would warn
-        arguments = (draw.laid_out(special), *arguments[1:])
+        special = draw.choice(np.nan, *infinite)  # inf - inf would warn
+        arguments = (_here_and_there(draw, arguments[0], special), *arguments[1:])
     settings = {"relu": draw.chance(0.5), "pool": pool, "in_order": draw.chance(0.4)}
     return Case(arguments, (None, None), settings)
 
 
 def draw_join_backward(draw: Draw) -> Case:
-    """Draw a case; without a pool, y is drawn by itself, and is NaN or infinite now and then."""
+    """Draw a case."""
     pool, shape = _pool(draw) if draw.chance(0.5) else (None, _plane(draw))
     relu = draw.chance(0.6)
     reads = _joined(draw, shape)
+    if reads[1] is None and draw.chance(0.5):  # it has no sums, which would be NaN
+        reads = (_here_and_there(draw, reads[0], np.nan), *reads[1:])
     y, position = naive(join_forward, *reads, relu=relu, pool=pool, in_order=False)
-    if pool is None:
-        y = draw.ties(*shape)
     arguments = (draw.values(*y.shape), position, y, *reads)
-    settings = {"relu": relu, "pool": pool, "copies": draw.chance(0.5)}
+    settings = {"relu": relu, "pool": pool}
     of_reads = (size for i in range(0, len(reads), 4) for size in _size_of_read(reads[i : i + 4]))
     of_arguments = (abs(arguments[0]), position, np.ones_like(y), *of_reads)
     _, *sizes = naive(join_backward, *of_arguments, **settings)
@@ -255,6 +269,13 @@ def _joined(draw: Draw, shape: tuple[int, ...]) -> Arrays:
     return tuple(part for _ in range(draw.integer(1, 3)) for part in _read(draw, shape))
 
 
+def _here_and_there(draw: Draw, array: FloatArray, value: float) -> FloatArray:
+    """Return a copy of an array with a value in some places."""
+    changed = np.array(array)
+    changed[draw.lattice(*array.shape) > 1] = value
+    return draw.laid_out(changed)
+
+
 def _pull(draw: Draw, shape: tuple[int, ...]) -> tuple[Arrays, PoolGeometry | None]:
     """Draw what a pull holds, and a pool or none."""
     C, pool, position, g_shape = shape[1], None, None, shape
@@ -271,9 +292,19 @@ def _pull(draw: Draw, shape: tuple[int, ...]) -> tuple[Arrays, PoolGeometry | No
     return (draw.values(*g_shape), *batch_norm, position), pool
 
 
-def _pooled(draw: Draw, size: int) -> Axis:
+def _pool_behind(draw: Draw, geometry: ConvGeometry) -> PoolGeometry | None:
+    """Draw a pooling of a convolution's output whose windows are apart, or none."""
+    if draw.chance(0.5):
+        return None
+    height, width = (
+        _pooled(draw, axis.outputs, apart=True) for axis in (geometry.height, geometry.width)
+    )
+    return PoolGeometry(geometry.batch, geometry.out_channels, height, width)
+
+
+def _pooled(draw: Draw, size: int, *, apart: bool = False) -> Axis:
     kernel = min(size, draw.choice(2, 2, 3))
-    stride = draw.choice(kernel, 1, 2)
+    stride = kernel + draw.integer(0, 1) if apart else draw.choice(kernel, 1, 2)
     return Axis(size, kernel, stride, 1, 0, 0, (size - kernel) // stride + 1)
 
 

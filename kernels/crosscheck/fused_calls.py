@@ -10,19 +10,61 @@ from kernels import fused
 from kernels.capturing import also
 from kernels.dispatch import resolve
 from kernels.geometry import ConvGeometry, PoolGeometry
-from kernels.lazy import Pull, Read
+from kernels.lazy import Pooled, Pull, Read
 
 
 def conv_forward(
-    *arrays: Any, relu: bool, stats: bool, geometry: ConvGeometry, backend: str
+    *arrays: Any,
+    relu: bool,
+    stats: bool,
+    stores: bool,
+    geometry: ConvGeometry,
+    pool: PoolGeometry | None,
+    backend: str,
 ) -> tuple[Any, ...]:
-    """Return y and, with ``stats``, its mean and variance."""
-    *read, weight, bias = arrays
-    y = resolve(backend).empty(geometry.y_shape, weight.dtype)
+    """Return y, its mean and variance, what it is pooled to, and its values at the positions."""
+    *read, weight, bias, norm_weight = arrays
+    empty = resolve(backend).empty
+    y = empty(geometry.y_shape, weight.dtype) if stores else None
+    pooled = None
+    if pool is not None:
+        values, position = (empty(pool.y_shape, np.dtype(t)) for t in (weight.dtype, np.uint8))
+        pooled = Pooled(pool, values, position, norm_weight)
     moments = fused.conv_forward(
-        Read(*read)._replace(relu=relu), weight, bias, geometry, stats=stats, out=y, backend=backend
+        Read(*read)._replace(relu=relu),
+        weight,
+        bias,
+        geometry,
+        stats=stats,
+        out=y,
+        pooled=pooled,
+        backend=backend,
     )
-    return (y, *moments) if moments is not None else (y,)
+    parts = (y, *(moments or (None, None)))
+    if pooled is None:
+        return (*parts, None, None)
+    return (*parts, pooled.values, None if y is None else _at_positions(y, pooled))
+
+
+def _at_positions(y: Any, pooled: Pooled) -> Any:
+    """Return the values of y where a pooling says that it took them, looked up in each replay."""
+    found = np.empty(pooled.values.shape, y.dtype)
+
+    def look_up() -> None:
+        assert pooled.position is not None
+        taps = pooled.position[..., None].astype(np.int64)
+        found[...] = np.take_along_axis(_windows(y, pooled.pool), taps, axis=-1)[..., 0]
+
+    also(look_up)
+    return found
+
+
+def _windows(y: Any, pool: PoolGeometry) -> Any:
+    """Return the windows of a pooling without dilation, (N, C, PH, PW, taps)."""
+    height, width = pool.height, pool.width
+    windows = np.lib.stride_tricks.sliding_window_view(y, (height.kernel, width.kernel), (2, 3))
+    windows = windows[:, :, :: height.stride, :: width.stride]
+    return windows[:, :, : height.outputs, : width.outputs].reshape(*pool.y_shape, -1)
 
 
 def conv_backward(
@@ -66,12 +108,11 @@ def join_forward(
 
 
 def join_backward(
-    *arrays: Any, relu: bool, pool: PoolGeometry | None, copies: bool, backend: str
+    *arrays: Any, relu: bool, pool: PoolGeometry | None, backend: str
 ) -> tuple[Any, ...]:
-    """Return the gradient behind pooling, if it is stored, and the sums of each read."""
+    """Return the gradient in front of ReLU, if it is stored, and the sums of each read."""
     grad_y, position, y, *read_arrays = arrays
-    stores = relu if pool is None else copies
-    out = resolve(backend).empty(y.shape, y.dtype) if stores else None
+    out = resolve(backend).empty(y.shape, y.dtype) if relu and pool is None else None
     sums = fused.join_backward(
         grad_y, position, y, _reads(read_arrays), relu, pool, out=out, backend=backend
     )

@@ -149,6 +149,26 @@ def no_batch_norm(m: Make) -> list[cnn.Layer]:
     return [m.conv(2, 4), cnn.ReLU(), cnn.MaxPool2d(2), cnn.Flatten(), m.linear(64, CLASSES)]
 
 
+def pooled_convolutions(m: Make) -> list[cnn.Layer]:
+    """Pooling behind a convolution, with batch-norm before it, behind it, and read by a sum."""
+    inner = cnn.Sequential(m.conv(4, 4), m.norm(4))
+    return [
+        *(m.conv(2, 4), m.norm(4), cnn.ReLU(), cnn.MaxPool2d(2), m.conv(4, 4), m.norm(4)),
+        *(cnn.MaxPool2d((2, 1)), cnn.Residual(inner), cnn.ReLU(), m.conv(4, 4)),
+        *(cnn.MaxPool2d((1, 2)), m.norm(4), cnn.ReLU(), m.conv(4, 6), cnn.MaxPool2d(2)),
+        *(cnn.Flatten(), m.linear(6, CLASSES)),
+    ]
+
+
+def pooled_twice(m: Make) -> list[cnn.Layer]:
+    """Two poolings in a row; a convolution whose output is pooled and read as it is."""
+    around = cnn.Residual(cnn.Sequential(cnn.MaxPool2d(1), cnn.ReLU()))
+    return [
+        *(m.conv(2, 4), m.norm(4), cnn.ReLU(), cnn.MaxPool2d(2), cnn.MaxPool2d(2)),
+        *(m.conv(4, 4), around, m.conv(4, 4), cnn.MaxPool2d(2), cnn.ReLU(), *m.head(4)),
+    ]
+
+
 def no_convolution(m: Make) -> list[cnn.Layer]:
     """Nothing but linear layers, behind layers that no parameter comes before."""
     return [
@@ -169,6 +189,8 @@ NETWORKS: dict[str, Callable[[Make], list[cnn.Layer]]] = {
         strangers,
         strangers_first,
         no_batch_norm,
+        pooled_convolutions,
+        pooled_twice,
         no_convolution,
     )
 }
@@ -182,8 +204,10 @@ def build(name: str, dtype: str = "float64") -> tuple[cnn.Sequential, tuple[int,
         image = {"mnist_cnn": (1, 6, 6), "lenet5": (1, 12, 12), "resnet20": (3, 8, 8)}[name]
         model = cnn.models.create(name, input_shape=image, num_classes=CLASSES, dtype=dtype)
     rng = np.random.default_rng(1)
-    for parameter in model.parameters():  # batch-norm's must not all be 1 and 0
+    for name, parameter in model.named_parameters().items():
         parameter.data += 0.1 * rng.standard_normal(parameter.data.shape).astype(dtype)
+        if name.endswith("weight") and parameter.data.ndim == 1:  # batch-norm's: of both signs
+            parameter.data[1::3] *= -1
     return model, image
 
 

@@ -46,6 +46,18 @@ def test_fused_and_unfused_training_agree(name: str, backend: str) -> None:
     assert fused.evaluate(data, 3) == pytest.approx(unfused.evaluate(data, 7), abs=1e-9)
 
 
+@pytest.mark.parametrize("backend", FAST)
+def test_pooling_in_front_of_weights_of_zero(backend: str) -> None:
+    """Where batch-norm makes all values the same, the first of a window has the gradient."""
+    fused, unfused, image = trainers("pooled_convolutions", backend)
+    for trainer in (fused, unfused):
+        for layer in trainer.model.layers:
+            if isinstance(layer, cnn.BatchNorm2d):
+                layer.weight.data[::2], layer.bias.data[:] = 0, 0.1
+        trainer.step(*batch(image))
+    assert_same_gradients(fused.model, unfused.model, 1e-10)
+
+
 @pytest.mark.parametrize("name", ["mnist_cnn", "no_batch_norm", "depthwise", "residuals"])
 def test_networks_are_captured_whole(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In training both ways, and in prediction."""
@@ -115,6 +127,9 @@ def test_what_is_fused_in_known_networks() -> None:
     assert resnet.count("Conv") == 19
     assert resnet.count("Join") == 10  # the first, and one for each of nine blocks
     assert resnet.count("Shortcut") == 2
+    pooled = kinds(*build("pooled_convolutions"))
+    assert pooled.count("MaxPool") == 0
+    assert pooled[:3] == ["Conv", "Conv", "Join"]  # which is where the residual begins
     lenet = ["Conv", "Join", "AvgPool"] * 2 + ["Flatten"] + ["Linear", "Join"] * 2 + ["Linear"]
     assert kinds(*build("lenet5")) == lenet
 

@@ -97,8 +97,8 @@ def test_the_plan_says_what_was_fused_and_where_it_is() -> None:
     plan = plans.plan(cnn.models.mnist_cnn(), 8)
     assert [step.computes for step in plan.steps] == [
         "Conv2d 0 of input, moments for 1",
-        "Conv2d 3 of relu(norm(#1)), moments for 4",
-        "max-pool 2×2 of relu(norm(#2))",
+        "Conv2d 3 of relu(norm(#1)), moments for 4, max-pool 2×2",
+        "relu(norm(#2))",
         "Flatten 7 of #3",
         "Linear 8 of #4",
         "BatchNorm1d 9 of #5",

@@ -17,6 +17,7 @@ SUITE = "PyTorch, whole trainings"
 STEPS, LR = 50, 0.05
 
 TRAINED = ["mnist_cnn", "lenet5", "resnet20", "two_convolutions_added", "before_activation"]
+TRAINED += ["pooled_convolutions", "pooled_twice"]
 
 
 def torch_step(module: Any, optimizer: Any, x: np.ndarray, y: np.ndarray) -> float:

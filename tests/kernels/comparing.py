@@ -6,6 +6,7 @@ import numpy as np
 
 import kernels
 from kernels import tolerance
+from kernels.geometry import Axis, PoolGeometry, output_size
 
 
 def random(seed: int, dtype: str, *shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -58,3 +59,19 @@ def compare_threads(x_shape, weight_shape, **window) -> None:
     kernels.set_num_threads(1)
     for a, b in zip(many, passes(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def pool_geometry(N, C, H, W, kernel, stride, dilation=1, before=0, after=0):
+    height, width = (
+        Axis(
+            size,
+            kernel,
+            stride,
+            dilation,
+            before,
+            after,
+            output_size(size, kernel, stride, dilation, before, after),
+        )
+        for size in (H, W)
+    )
+    return PoolGeometry(N, C, height, width)

@@ -112,11 +112,13 @@ def mask_that_stops_nan():
 def uncentred_read():
     """Fold the mean into the shift, which loses what a large mean leaves."""
 
-    def conv_forward(read, weight, bias, geometry, *, stats, out):
+    def conv_forward(read, weight, bias, geometry, *, stats, out, pooled=None):
         if read.mean is not None:
             shift = read.shift - read.scale * read.mean
             read = read._replace(mean=np.zeros_like(read.mean), shift=shift)
-        return numpy_backend.conv_forward(read, weight, bias, geometry, stats=stats, out=out)
+        return numpy_backend.conv_forward(
+            read, weight, bias, geometry, stats=stats, out=out, pooled=pooled
+        )
 
     return {"conv_forward": conv_forward}
 

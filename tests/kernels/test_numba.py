@@ -234,7 +234,7 @@ def test_what_others_are_built_of_is_not_compiled_by_itself():
 def test_inner_loops_neither_count_references_nor_spill():
     floats, whole, flag = CPointer(float32), CPointer(int64), boolean
     signature = (
-        *(floats, none, floats, floats, int64, CPointer(uint8)),
+        *(floats, none, floats, floats, CPointer(uint8)),
         *((int64,) * 7),
         *(whole, int64, flag, flag),
     )

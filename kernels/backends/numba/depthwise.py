@@ -41,13 +41,14 @@ def gather_depthwise(work, call, task):
     image, first = task // s.bands, task % s.bands * s.band_rows
     last = min(first + s.band_rows, s.target_rows)
     clear(work, 0, s.inner_place)
-    for row in range(first, last):
-        for i in range(s.phases):
-            _gather_row(work, call, s, image, row, row % s.target_row_step * s.phases + i)
-    begin = (image * s.target_rows + first) * s.target_columns * s.target_channels
+    for i in range(first, last):
+        for j in range(s.phases):
+            _gather_row(work, call, s, image, i, i % s.target_row_step * s.phases + j)
+    row = image * s.target_rows + first
+    begin = row * s.target_columns * s.target_channels
     pixels = (last - first) * s.target_columns
     target = at_address(work, call[TARGET])
-    finish_band(target, begin, pixels, 0, s.target_channels, call, s, task, work)
+    finish_band(target, begin, row, pixels, 0, s.target_channels, call, s, task, work)
 
 
 @serial

@@ -22,7 +22,7 @@ from kernels.backends.numba.calls import (
     integers_at,
     shape_at,
 )
-from kernels.backends.numba.jit import serial
+from kernels.backends.numba.jit import inlined, serial
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import (
     add,
@@ -57,13 +57,23 @@ def collect_moments(target, first, pixels, C, c_from, c_to, slots, slot, work, i
             slots[slot + C + c + i] = slots[slot + 2 * C + c + i] = 0
         for block in range(0, pixels, BLOCK_PIXELS):
             total, squares = zeros(target), zeros(target)
-            for pixel in range(block, min(block + BLOCK_PIXELS, pixels)):
-                value = load_first(target, first + pixel * C + c, valid)
-                deviation = subtract(value, shift)
-                total = add(total, deviation)
-                squares = multiply_add(deviation, deviation, squares)
-            _add_to(slots, slot + C + c, total, valid, work, inner)
-            _add_to(slots, slot + 2 * C + c, squares, valid, work, inner)
+            next_total, next_squares = zeros(target), zeros(target)
+            end = min(block + BLOCK_PIXELS, pixels)
+            for pixel in range(block, end, 2):
+                at = first + pixel * C + c
+                total, squares = _deviate(target, at, valid, shift, total, squares)
+                if pixel + 1 < end:
+                    next_total, next_squares = _deviate(
+                        target, at + C, valid, shift, next_total, next_squares
+                    )
+            _add_to(slots, slot + C + c, add(total, next_total), valid, work, inner)
+            _add_to(slots, slot + 2 * C + c, add(squares, next_squares), valid, work, inner)
+
+
+@inlined
+def _deviate(target, at, valid, shift, total, squares):
+    deviation = subtract(load_first(target, at, valid), shift)
+    return add(total, deviation), multiply_add(deviation, deviation, squares)
 
 
 @serial

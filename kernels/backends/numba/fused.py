@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 
 import numpy as np
@@ -12,9 +14,10 @@ from kernels.backends.numba.choosing import backward_plan, forward_plan
 from kernels.backends.numba.dense_backward import linear_update
 from kernels.backends.numba.jobs import run_jobs
 from kernels.backends.numba.joining import join_backward, join_forward
-from kernels.backends.numba.memory import FlatOutput, flat_input
+from kernels.backends.numba.memory import FlatOutput, flat_input, flat_parameter
 from kernels.backends.numba.operands import (
     Finished,
+    Pooling,
     loaded_pull,
     loaded_read,
     norm_of,
@@ -29,7 +32,7 @@ from kernels.backends.numba.running import (
 from kernels.backends.numba.softmax_rows import cross_entropy
 from kernels.backends.numba.updating import elementwise
 from kernels.geometry import ConvGeometry
-from kernels.lazy import Moments, Pull, Read, Sums
+from kernels.lazy import Moments, Pooled, Pull, Read, Sums
 
 __all__ = [
     "conv_backward",
@@ -52,14 +55,16 @@ def conv_forward(
     geometry: ConvGeometry,
     *,
     stats: bool,
-    out: FloatArray,
+    out: FloatArray | None,
+    pooled: Pooled | None = None,
 ) -> Moments | None:
-    """Apply batch-norm and ReLU while loading, sum the output's moments while it is in cache."""
+    """Apply batch-norm and ReLU while loading, sum moments and pool while y is in cache."""
     loaded = loaded_read(read)
     plan = forward_plan(geometry, read.x.dtype, loaded)
     O = geometry.out_channels
     moments, slots = (np.empty((2, O)), np.empty((plan.slots, 3, O))) if stats else (None, None)
-    with FlatOutput(out) as y:
+    target = nullcontext() if out is None else FlatOutput(out)
+    with target as y, _flat_pooling(pooled) as pooling:
         job = gathering(
             plan,
             geometry,
@@ -68,10 +73,25 @@ def conv_forward(
             bias,
             y,
             loaded=loaded,
-            finished=Finished(moments=moments, slots=slots),
+            finished=Finished(moments=moments, slots=slots, pooling=pooling),
         )
-        run_jobs([job], y.dtype)
+        run_jobs([job], read.x.dtype)
     return None if moments is None else Moments(*moments)
+
+
+@contextmanager
+def _flat_pooling(pooled: Pooled | None) -> Iterator[Pooling | None]:
+    """Return how results are pooled into flat arrays; ``with`` copies back if it must."""
+    if pooled is None:
+        yield None
+        return
+    weight = None if pooled.weight is None else flat_parameter(pooled.weight)
+    with FlatOutput(pooled.values) as values:
+        if pooled.position is None:
+            yield Pooling(pooled.pool, values, None, weight)
+        else:
+            with FlatOutput(pooled.position) as position:
+                yield Pooling(pooled.pool, values, position, weight)
 
 
 def conv_backward(

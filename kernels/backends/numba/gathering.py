@@ -5,7 +5,9 @@ from __future__ import annotations
 from kernels.backends.numba.calls import (
     BLOCKS,
     MOMENTS,
+    PASSING,
     PHASES,
+    POOLS_BANDS,
     SEGMENTS,
     SHAPES,
     SLOTS,
@@ -25,6 +27,7 @@ from kernels.backends.numba.loading import band_in_place, load_band
 from kernels.backends.numba.micro_kernel import prepare
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, pointer
+from kernels.backends.numba.winners import take_winners
 from kernels.backends.numba.winograd import convolve_winograd, transform_sources
 
 
@@ -46,12 +49,13 @@ def gather_task(work, call, task):
         load_band(
             work, s.scratch_place + i * scratch_size, image + i, band, call, s, 0, s.source_channels
         )
-    row = band * s.band_rows
-    rows = min(s.band_rows, s.target_rows - row)
-    first = (image * s.target_rows + row) * s.target_columns * s.target_channels
+    row = image * s.target_rows + band * s.band_rows
+    rows = min(s.band_rows, s.target_rows - band * s.band_rows)
+    target, first = at_address(work, call[TARGET]), row * s.target_columns * s.target_channels
+    if call[PASSING] > 0:
+        target, first = pointer(work, s.work), 0
     panel_from = part * s.part_panels
     panel_to = min(panel_from + s.part_panels, s.panels)
-    target = at_address(work, call[TARGET])
     to, terms = pointer(target, first), integers_at(call[SEGMENTS], 0)
     by, base = at_address(work, call[WEIGHTS]), at_address(work, call[START])
     blocks = phase_at(call[PHASES], s.phases - 1).last_block
@@ -68,14 +72,16 @@ def gather_task(work, call, task):
         )  # fmt: skip
     C, pixels = s.target_channels, images * rows * s.target_columns
     c_from, c_to = panel_from * s.panel, C if s.parts == 1 else min(C, panel_to * s.panel)
-    finish_band(target, first, pixels, c_from, c_to, call, s, slot, work)
+    finish_band(target, first, row, pixels, c_from, c_to, call, s, slot, work)
 
 
 @serial
-def finish_band(target, first, pixels, c_from, c_to, call, s, slot, work):
-    """Do to the target's pixels what is done while they are in cache."""
+def finish_band(target, first, row, pixels, c_from, c_to, call, s, slot, work):
+    """Do to the target's pixels, from a row of all images' on, what is done while in cache."""
     C = s.target_channels
     slots, inner = doubles_at(call[SLOTS], 0), s.inner_place
+    if call[POOLS_BANDS] > 0:
+        take_winners(target, first, row, pixels, c_from, c_to, call, s)
     if call[MOMENTS] > 0:
         collect_moments(target, first, pixels, C, c_from, c_to, slots, 3 * slot * C, work, inner)
     else:

@@ -61,13 +61,13 @@ def gather_groups(work, call, task):
         load_band(work, i * scratch_size, image + i, band, call, s, 0, s.source_channels)
     pixels = images * s.scratch_rows * s.scratch_columns
     _deal(work, 0, pixels, s.pixel, s.grouped, s.in_group)
-    row = band * s.band_rows
-    first = (image * s.target_rows + row) * s.target_columns * s.target_channels
+    row = image * s.target_rows + band * s.band_rows
+    first = row * s.target_columns * s.target_channels
     target = at_address(work, call[TARGET])
     _convolve(pointer(target, first), images, band == s.bands - 1, work, call, s)
-    rows = min(s.band_rows, s.target_rows - row)
+    rows = min(s.band_rows, s.target_rows - band * s.band_rows)
     pixels = images * rows * s.target_columns
-    finish_band(target, first, pixels, 0, s.target_channels, call, s, task, work)
+    finish_band(target, first, row, pixels, 0, s.target_channels, call, s, task, work)
 
 
 @serial

@@ -14,6 +14,7 @@ from kernels.backends.numba.maxima import write_read_maxima
 from kernels.backends.numba.memory import FlatOutput, empty, flat_input, in_planes
 from kernels.backends.numba.normalization_tasks import GRADIENT_SUMS, MASKED_SUMS, MERGED_SUMS
 from kernels.backends.numba.operands import norm_of
+from kernels.backends.numba.plane_joining import mask_planes, write_planes
 from kernels.backends.numba.pooled_joining import pooled_sums
 from kernels.backends.numba.reduction import block_extent, rows_of
 from kernels.backends.numba.tasks import Phase, Task, run
@@ -54,7 +55,9 @@ def join_forward(
         total = empty(reads[0].x.shape, out.dtype)
         _write_sum(reads[:2], False, total)
         reads = (Read(total), *reads[2:])
-    if pool is None:
+    if pool is None and len(reads) == 1 and in_planes(out):
+        write_planes(reads[0], relu, out)
+    elif pool is None:
         _write_sum(reads, relu, out)
     else:
         _write_pooled(reads, relu, pool, out, position)
@@ -71,22 +74,20 @@ def join_backward(
     out: FloatArray | None,
 ) -> tuple[Sums | None, ...]:
     """Mask and sum in one pass; each further read with a mean takes another, over its own x."""
+    if pool is None and out is not None and len(reads) == 1 and in_planes(grad_y):
+        return (mask_planes(grad_y, reads[0], out),)
     all_sums: list[Sums | None] = []
     for read in reads:
         sums = None
         if read.mean is not None and pool is not None:
             assert position is not None
-            sums = pooled_sums(grad_y, position, read.x, read.mean, pool, out)
-            if out is not None:  # laid out now
-                grad_y, out = out, None
+            sums = pooled_sums(grad_y, position, read.x, read.mean, pool)
         elif read.mean is not None:
             sums = _masked_sums(grad_y, y if relu else None, read, out)
             if out is not None:  # masked now
                 grad_y, relu = out, False
         all_sums.append(sums)
-    if out is not None and pool is not None:
-        also(np.copyto, out, grad_y)
-    elif out is not None and relu:
+    if out is not None and relu:
         relu_backward(grad_y, y, out=out)
     return tuple(all_sums)
 
@@ -109,12 +110,9 @@ def _write_pooled(
     position: NDArray[np.uint8] | None,
 ) -> None:
     pair, table = _flat_pair(reads), _numbers(reads, 1)
-    planes = in_planes(out)
-    with (
-        nullcontext(out.reshape(-1)) if planes else FlatOutput(out) as y,
-        nullcontext() if position is None else FlatOutput(position) as taps,
-    ):
-        write_read_maxima(*pair, table, relu, pool, y, taps, planes=planes)
+    places = nullcontext() if position is None else FlatOutput(position)
+    with FlatOutput(out) as y, places as taps:
+        write_read_maxima(*pair, table, relu, pool, y, taps)
 
 
 def _flat_pair(reads: tuple[Read, ...]) -> tuple[FloatArray, FloatArray | None]:

@@ -13,12 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray, IntArray
-from kernels.backends.numba import threads
 from kernels.backends.numba.calls import bytes_at, integers32_at, integers_at
 from kernels.backends.numba.jit import inlined, serial
 from kernels.backends.numba.tails import load_valid, store_valid
 from kernels.backends.numba.tasks import Phase, Task, run
-from kernels.backends.numba.turning import turn_part
 from kernels.backends.numba.vector import (
     add,
     add_integers,
@@ -34,19 +32,15 @@ from kernels.backends.numba.vector import (
     subtract,
     zeros,
 )
-from kernels.backends.numba.workspace import Borrowed
 from kernels.geometry import PoolGeometry
 from kernels.lazy import NOWHERE
 
 N_, C_, TASKS, AXES = range(4)
-TAP_COUNT, TAPS, X, Y, PLACES, PLACED, TABLE, OTHER, RELU, ROWS, PLANES = range(15, 26)
+TAP_COUNT, TAPS, X, Y, PLACES, PLACED, TABLE, OTHER, RELU = range(15, 24)
 """Entries; there are twelve from AXES on."""
 
 SMALL = 32768
 """Elements of the images up to which one thread does the work."""
-
-BAND_BYTES = 32768
-"""Of the results that are turned into planes at a time: they stay in the L1 cache."""
 
 
 def axis_numbers(geometry: PoolGeometry) -> tuple[int, ...]:
@@ -77,9 +71,7 @@ def write_maxima(
     indices: IntArray,
 ) -> None:
     """Write maxima of flat x, and their places in the plane."""
-    entries = (*_numbers(geometry, False, 1, x), x, y, indices, True, None, None, False, 1, False)
-    tasks = entries[TASKS]
-    run([Phase(MAXIMA, tasks, tasks)], entries, x)
+    _run(MAXIMA, geometry, False, x, y, indices, True, None, None, False)
 
 
 def write_read_maxima(
@@ -90,34 +82,23 @@ def write_read_maxima(
     geometry: PoolGeometry,
     y: FloatArray,
     taps: NDArray[np.uint8] | None,
-    *,
-    planes: bool,
 ) -> None:
     """Write maxima of what is read of one or two flat arrays, and the numbers of their taps.
 
-    ``table`` has rows of mean, scale and shift for each array. The maxima are stored in the order
-    (N, C, ...) if ``planes``.
+    ``table`` has rows of mean, scale and shift for each array.
     """
     task = READ_MAXIMA if other is None else SUM_MAXIMA
-    across = geometry.width.outputs * geometry.channels
-    rows = max(1, BAND_BYTES // (max(1, across) * x.itemsize)) if planes else 1
-    rows = min(rows, max(1, geometry.height.outputs))
-    numbers = _numbers(geometry, True, rows, x)
-    phase = Phase(task, numbers[TASKS], numbers[TASKS])
-    entries = (*numbers, x, y, taps, taps is not None, table, other, relu, rows, planes)
-    if not planes:
-        run([phase], entries, x)
-        return
-    with Borrowed(rows * across * threads.most(), x.dtype) as memory:
-        run([phase], entries, memory, rows * across)
+    _run(task, geometry, True, x, y, taps, taps is not None, table, other, relu)
 
 
-def _numbers(geometry: PoolGeometry, numbered: bool, rows: int, x: FloatArray) -> tuple[Any, ...]:
-    """Return the entries up to X; a task has ``rows`` rows of windows, or all if there are few."""
-    N, height = geometry.batch, geometry.height
-    tasks = N * -(-height.outputs // rows) if x.size > SMALL else 1
-    taps = height.kernel * geometry.width.kernel, window_taps(geometry, numbered)
-    return N, geometry.channels, tasks, *axis_numbers(geometry), *taps
+def _run(task: Task, geometry: PoolGeometry, numbered: bool, x: FloatArray, *more: Any) -> None:
+    N, C = geometry.batch, geometry.channels
+    tasks = N * geometry.height.outputs if x.size > SMALL else 1
+    entries = (
+        *(N, C, tasks, *axis_numbers(geometry), geometry.height.kernel * geometry.width.kernel),
+        *(window_taps(geometry, numbered), x, *more),
+    )
+    run([Phase(task, tasks, tasks)], entries, x)
 
 
 def _maxima(work, call, task):
@@ -147,35 +128,18 @@ def axes_at(call):
 @serial
 def _maxima_of_task(x, other, table, places, work, call, task):
     height, width = axes_at(call)
-    C, OH, OW, rows, tasks = call[C_], height[5], width[5], call[ROWS], call[TASKS]
+    OH, N, tasks = height[5], call[N_], call[TASKS]
     taps, y = integers_at(call[TAPS], 0), at_address(work, call[Y])
-    bands = -(-OH // rows)
-    count = call[N_] * bands
-    for band in range(task * count // tasks, (task + 1) * count // tasks):
-        n, begin = band // bands, band % bands * rows
-        end = min(begin + rows, OH)
-        first = (n * OH + begin) * OW * C
-        to, back = y, 0
-        if call[PLANES] > 0:
-            to, back = work, first
-        for i in range(begin, end):
-            _maxima_of_row(
-                x, other, table, to, back, places, n, i, C, height, width, taps,
-                call[TAP_COUNT], call[PLACED] > 0, call[RELU] > 0,
-            )  # fmt: skip
-        if call[PLANES] > 0:
-            place = n * C * OH * OW + begin * OW
-            turn_part(work, 0, C, y, place, OH * OW, (end - begin) * OW, C)
+    for row in range(task * N * OH // tasks, (task + 1) * N * OH // tasks):
+        _maxima_of_row(
+            x, other, table, y, places, row // OH, row % OH, call[C_], height, width, taps,
+            call[TAP_COUNT], call[PLACED] > 0, call[RELU] > 0,
+        )  # fmt: skip
 
 
 @serial
-def _maxima_of_row(
-    x, other, table, y, back, places, n, i, C, height, width, taps, count, placed, relu
-):
-    """Take windows inside the image two vectors at a time, the others tap by tap.
-
-    Maxima go to y as many elements further back as is said.
-    """
+def _maxima_of_row(x, other, table, y, places, n, i, C, height, width, taps, count, placed, relu):
+    """Take windows inside the image two vectors at a time, the others tap by tap."""
     H, KH, W, OW = height[0], height[1], width[0], width[5]
     top = i * height[2] - height[4]
     image, target = n * H * W, (n * height[5] + i) * OW * C
@@ -185,7 +149,7 @@ def _maxima_of_row(
         begin, end = windows_inside(width)
     line = top * W - width[4]
     _maxima_of_pairs(
-        x, other, table, y, back, places, image, line, target, begin, end, C, width[2], taps,
+        x, other, table, y, places, image, line, target, begin, end, C, width[2], taps,
         count, placed, relu,
     )  # fmt: skip
     for j in range(OW):
@@ -206,14 +170,14 @@ def _maxima_of_row(
                         value = load_value(x, other, table, at, c, C, valid)
                         best, where = _better(value, taps, count, tap, best, where)
             best, where = _finished(best, where, place, table, relu, zeros(x))
-            store_valid(y, target + j * C + c - back, best, valid)
+            store_valid(y, target + j * C + c, best, valid)
             if placed:
                 store_first_integers(places, target + j * C + c, where, valid)
 
 
 @serial
 def _maxima_of_pairs(
-    x, other, table, y, back, places, image, line, target, begin, end, C, stride, taps, count,
+    x, other, table, y, places, image, line, target, begin, end, C, stride, taps, count,
     placed, relu,
 ):  # fmt: skip
     """Do the windows from ``begin`` to ``end``: two vectors of the output at a time.
@@ -240,12 +204,12 @@ def _maxima_of_pairs(
             value = load_value(x, other, table, image + next_place + taps[tap], next_channel, C, L)
             next_best, next_where = _better(value, taps, count, tap, next_best, next_where)
         best, where = _finished(best, where, place, table, relu, zeros(x))
-        store(y, at - back, best)
+        store(y, at, best)
         if placed:
             store_integers(places, at, where)
         if both:
             best, where = _finished(next_best, next_where, next_place, table, relu, zeros(x))
-            store(y, at + L - back, best)
+            store(y, at + L, best)
             if placed:
                 store_integers(places, at + L, where)
             c += L

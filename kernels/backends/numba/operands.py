@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,31 @@ class Loaded:
         )
 
 
+@functools.lru_cache(maxsize=512)
+def pool_record(pool: PoolGeometry) -> NDArray[Any]:
+    """Return what tasks read of a pooling."""
+    height, width = pool.height, pool.width
+    pairs = [
+        (axis.outputs, axis.kernel, axis.stride, axis.dilation, axis.before)
+        for axis in (height, width)
+    ]
+    return records(np.array([tuple(np.array(pairs).T.reshape(-1))], POOL))
+
+
+class Pooling(NamedTuple):
+    """How results are pooled; see ``winners``. Arrays are flat."""
+
+    pool: PoolGeometry
+    values: FloatArray
+    position: NDArray[np.uint8] | None
+    weight: FloatArray | None
+
+    def entries(self) -> tuple[Any, ...]:
+        """Return a table's entries from POOLING to ORDERED."""
+        position = self.position, self.position is not None
+        return (pool_record(self.pool), self.values, *position, *counted(self.weight))
+
+
 @dataclass(frozen=True, slots=True)
 class Finished:
     """What happens to results; see ``finishing``. Arrays are flat, but for the sums.
@@ -58,8 +83,9 @@ class Finished:
     mask_relu: bool = False
     moments: NDArray[np.float64] | None = None
     slots: NDArray[np.float64] | None = None
+    pooling: Pooling | None = None
 
-    def entries(self, target: FloatArray) -> tuple[Any, ...]:
+    def entries(self, target: FloatArray | None) -> tuple[Any, ...]:
         """Return a table's entries from TARGET to MOMENTS."""
         return (
             *(target, *counted(self.added), self.masked, *counted(self.mask)),
@@ -98,15 +124,5 @@ def loaded_pull(pull: Pull) -> Loaded:
         pulled=None if pull.x is None else flat_input(pull.x),
         pull=coefficients,
         taken=None if pull.position is None else flat_input(pull.position),
-        pool=None if pull.pool is None else _pool_record(pull.pool),
+        pool=None if pull.pool is None else pool_record(pull.pool),
     )
-
-
-@functools.lru_cache(maxsize=512)
-def _pool_record(pool: PoolGeometry) -> NDArray[Any]:
-    height, width = pool.height, pool.width
-    pairs = [
-        (axis.outputs, axis.kernel, axis.stride, axis.dilation, axis.before)
-        for axis in (height, width)
-    ]
-    return records(np.array([tuple(np.array(pairs).T.reshape(-1))], POOL))

@@ -94,6 +94,15 @@ class Plan:
         return np.outer(images, rows * self.target_columns).reshape(-1)
 
     @property
+    def band_size(self) -> int:
+        """Elements of a task's target pixels, with all their channels."""
+        return self.chunk * self.band_rows * self.target_columns * self.target_channels
+
+    def keeps_together(self, rows: int) -> bool:
+        """Whether bands end where a number of rows do, counted from an image's first."""
+        return self.bands == 1 or self.band_rows % rows == 0
+
+    @property
     def packing_tasks(self) -> int:
         """Panels of weights, or vectors of groups, each of which a task packs."""
         return self.grouped or self.groups * self.panels

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +21,10 @@ from kernels.backends.numba.maxima import (
     window_taps,
     windows_inside,
 )
-from kernels.backends.numba.memory import FlatOutput, flat_input, in_planes
+from kernels.backends.numba.memory import flat_input
 from kernels.backends.numba.reduction import MOST_ROWS, add_up
 from kernels.backends.numba.tails import load_valid, store_valid
 from kernels.backends.numba.tasks import Phase, Task, run
-from kernels.backends.numba.turning import turn_part
 from kernels.backends.numba.vector import (
     add,
     at_address,
@@ -41,11 +38,10 @@ from kernels.backends.numba.vector import (
     subtract,
     zeros,
 )
-from kernels.capturing import also
 from kernels.geometry import PoolGeometry
 from kernels.lazy import NOWHERE, Sums
 
-BANDS, ROWS, TAPS, X, GRAD, POSITION, MEAN, PARTS, PLANES, TURNS = range(AXES + 12, AXES + 22)
+BANDS, ROWS, TAPS, X, GRAD, POSITION, MEAN, PARTS = range(AXES + 12, AXES + 20)
 """Entries after the axes; N_ is the number of partial sums here."""
 
 
@@ -55,12 +51,8 @@ def pooled_sums(
     x: FloatArray,
     mean: FloatArray,
     pool: PoolGeometry,
-    out: FloatArray | None,
 ) -> Sums:
-    """Return ``Σ g`` and ``Σ g · (x - mean)``, where g is ``grad_y`` at the maxima.
-
-    Write ``grad_y`` to ``out`` as well if there is one.
-    """
+    """Return ``Σ g`` and ``Σ g · (x - mean)``, where g is ``grad_y`` at the maxima."""
     N, C = pool.batch, pool.channels
     OH, OW = pool.height.outputs, pool.width.outputs
     rows = max(1, MOST_ROWS // max(1, OW))
@@ -68,17 +60,11 @@ def pooled_sums(
     parts = np.empty((N * bands, 2, C), x.dtype)
     tasks = len(parts) if x.size > SMALL else 1
     taps = window_taps(pool, True)
-    planes = out is not None and in_planes(grad_y)
-    if out is not None and not planes:
-        also(np.copyto, out, grad_y)
-    with FlatOutput(out) if out is not None and planes else nullcontext() as laid_out:
-        gradient = grad_y.reshape(-1) if planes else flat_input(grad_y if out is None else out)
-        entries = (
-            *(len(parts), C, tasks, *axis_numbers(pool), bands, rows, taps, flat_input(x)),
-            *(laid_out if planes else gradient, flat_input(position), flat_input(mean)),
-            *(parts.reshape(-1), gradient if planes else None, planes),
-        )
-        run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
+    entries = (
+        *(len(parts), C, tasks, *axis_numbers(pool), bands, rows, taps, flat_input(x)),
+        *(flat_input(grad_y), flat_input(position), flat_input(mean), parts.reshape(-1)),
+    )
+    run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
     sums = np.empty(parts.shape[1:])
     add_up(parts, sums)
     return Sums(sums[0], sums[1])
@@ -93,13 +79,7 @@ def _sum_bands(work, call, task):
     for band in range(task * count // tasks, (task + 1) * count // tasks):
         n, i = band // bands, band % bands * rows
         clear(parts, 2 * band * C, 2 * C)
-        end = min(i + rows, height[5])
-        if call[TURNS] > 0:
-            size, place = height[5] * width[5], n * height[5] * width[5] * C
-            planes, begin = at_address(work, call[PLANES]), i * width[5]
-            pixels, to = (end - i) * width[5], place + begin * C
-            turn_part(planes, place + begin, size, grad, to, C, C, pixels)
-        for row in range(i, end):
+        for row in range(i, min(i + rows, height[5])):
             _sum_row(grad, position, x, mean, n, row, C, height, width, taps, parts, band)
 
 

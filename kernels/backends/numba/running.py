@@ -24,7 +24,9 @@ from kernels.backends.numba.calls import (
     MOMENTS,
     PARTIALS,
     PARTIALS_SIZE,
+    PASSING,
     POINTS,
+    POOLS_BANDS,
     SEGMENTS,
     SHAPES,
     SLOT_PIXELS,
@@ -51,6 +53,7 @@ from kernels.backends.numba.plan import Plan
 from kernels.backends.numba.plan_weights import WeightPlan
 from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.tasks import Phase, Task, team_for
+from kernels.backends.numba.winners import TAKE_WINNERS
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry
 
@@ -115,16 +118,26 @@ def gathering(
     source: FloatArray,
     weights: Weights,
     bias: FloatArray | None,
-    target: FloatArray,
+    target: FloatArray | None,
     *,
     loaded: Loaded = PLAIN,
     finished: Finished = UNTOUCHED,
 ) -> Job:
-    """Return what packs the weights and runs the loop nest of a gather."""
+    """Return what packs the weights and runs the loop nest of a gather.
+
+    Where there is no target, results are only pooled: a task has its own in its working memory.
+    """
     plain, points, start = plan.plain_size, plan.points_size, plan.start_size
     pack, gather = _gathering(plan)
     before = [Phase(pack, plan.packing_tasks, team_for((plain + points) * PACKING_WORK))]
     after = [] if finished.moments is None else [Phase(MERGE_MOMENTS, 1, 1)]
+    pooling = finished.pooling
+    pools_bands = pooling is not None and plan.keeps_together(pooling.pool.height.stride)
+    if pooling is not None and not pools_bands:
+        after.append(Phase(TAKE_WINNERS, geometry.batch, _team(geometry)))
+    passing = target is None and pools_bands and not plan.depthwise and not plan.grouped
+    if target is None and not passing:
+        target = empty((math.prod(geometry.y_shape),), source.dtype)
     size = plain + points + start
     kept = weights.in_pieces and keeps(size * source.itemsize)
 
@@ -142,11 +155,14 @@ def gathering(
         table[BIAS : BIASES + 1] = counted(None if bias is None else flat_parameter(bias))
         table[TARGET : MOMENTS + 1] = finished.entries(target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights[:3], len(weights.flat))
+        if pooling is not None:
+            table[POOLS_BANDS : PASSING + 1] = pools_bands, *pooling.entries(), passing
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
         return table
 
     nest = Phase(gather, plan.tasks, _team(geometry))
-    return Job(before, nest, after, 0 if kept else size, plan.work, entries)
+    own = plan.work + (plan.band_size if passing else 0)
+    return Job(before, nest, after, 0 if kept else size, own, entries)
 
 
 def accumulating(
