@@ -31,25 +31,19 @@ from kernels.backends.numba.vector import at_address, lanes, pointer
 from kernels.backends.numba.winograd import accumulate_winograd, transform_sources
 
 
-def accumulate_part(work, call, part):
-    """Sum the weight gradient over a part of the tasks, for a part of the source channels.
+def accumulate_task(work, call, number):
+    """Add the products of a band of images, for a part of the source channels, to a part's sums.
 
-    Where the sums of all source channels would not stay in the cache, the channels are parted too;
-    a thread has those that it will unpack, as far as there are as many.
+    The first one of a part begins the sums. Where those of all source channels would not stay in
+    the cache, the channels are parted too; a thread has those that it will unpack, as far as there
+    are as many.
     """
-    s = shape_at(call[SHAPES], 0)
-    share, c_from = part % call[PARTS], part // call[PARTS] * s.part_channels
-    tasks = -(-s.images // s.chunk) * s.bands
-    first, last = share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]
-    sums = pointer(at_address(work, call[PARTIALS]), share * call[PARTIALS_SIZE])
-    for task in range(first, last):
-        _accumulate_task(sums, share * s.target_channels, work, task, task > first, c_from, call)
-
-
-@serial
-def _accumulate_task(sums, slot, work, task, add, c_from, call):
-    """Add a task's products to the sums, or begin them."""
     s, g = shape_at(call[SHAPES], 0), shape_at(call[SHAPES], 1)
+    tasks = -(-s.images // s.chunk) * s.bands
+    task, c_from = number % tasks, number // tasks * s.part_channels
+    part = ((task + 1) * call[PARTS] - 1) // tasks
+    add, slot = task > part * tasks // call[PARTS], part * s.target_channels
+    sums = pointer(at_address(work, call[PARTIALS]), part * call[PARTIALS_SIZE])
     table = integers_at(call[SEGMENTS], 0)
     band, image = task % s.bands, task // s.bands * s.chunk
     images = min(s.chunk, s.images - image)
@@ -123,4 +117,4 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table
                 line += step
 
 
-ACCUMULATE = Task(accumulate_part, needs=prepare)
+ACCUMULATE = Task(accumulate_task, needs=prepare)

@@ -62,6 +62,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         shape_of(sizes),
         _rectangles(down, across, kernel, columns.source_size * C, C),
         parts=partials,
+        groups=partials * sizes["parts"],
         tasks=partials * sizes["parts"],
         blocks=sizes["grouped"],
         size=size,

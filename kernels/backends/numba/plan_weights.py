@@ -39,12 +39,14 @@ channels. An image of 14×14, 64 channels to 64: 67 µs, otherwise 106."""
 class WeightPlan:
     """A plan for the weight gradient: arrays for the tasks, and sizes for Python.
 
-    ``tasks`` accumulate, ``parts`` for each part of the source channels; ``blocks`` are unpacked.
+    ``groups`` of tasks accumulate, ``parts`` for each part of the source channels; ``blocks`` are
+    unpacked. A group has a task for each band of images, or is one.
     """
 
     shape: Table
     segments: Table
     parts: int
+    groups: int
     tasks: int
     blocks: int
     size: int
@@ -96,7 +98,8 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
         records(shape),
         pairs(segments, terms),
         parts=parts,
-        tasks=parts * int(s["parts"]),
+        groups=parts * int(s["parts"]),
+        tasks=(parts if s["grouped"] else tasks) * int(s["parts"]),
         blocks=blocks,
         size=total,
         work=max(int(s["work"]), unpacking),

@@ -191,7 +191,7 @@ def accumulating(
         table[GRAD_FILTERS] = out
         return table
 
-    nest = Phase(accumulate, plan.tasks, _team(geometry))
+    nest = Phase(accumulate, plan.tasks, _team(geometry), groups=plan.groups)
     after = [Phase(unpack, plan.blocks, team_for(size * PACKING_WORK))]
     return Job(before, nest, after, size, plan.work, entries)
 
@@ -211,7 +211,8 @@ def run_accumulate(
 
     What there is to do ``beside`` reads the same images, and runs together with it if both go from
     image to image: the gradients of 16 to 32 channels of 28×28, 128 images, 6.5 ms one after the
-    other, now 6.1.
+    other, now 6.1. (In turns of all the images of a partial result, a training step of
+    ``mnist_cnn`` took 2 % longer at batch 128, 7 % at 512, 10 % at 1024.)
     """
     others = [] if beside is None else [beside[1]]
     if geometry.batch == 0:
@@ -226,7 +227,7 @@ def run_accumulate(
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     arguments = plan, geometry, source, grad, flat.reshape(-1)
     job = accumulating(*arguments, read=read, pulled=pulled, slots=slots)
-    if beside is not None and plan.tasks == plan.parts and beside[0].parts == 1:
+    if beside is not None and plan.groups == plan.parts and beside[0].parts == 1:
         run_jobs([job, *others], source.dtype)
     else:
         for each in (job, *others):

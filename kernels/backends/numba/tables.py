@@ -24,7 +24,7 @@ from kernels.layout import memory_order
 LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
 """What a table begins with: its length, how many phases, working memory and its bytes a thread."""
 
-TASK, TIMES, TEAM, FIRST, LEADS, PHASE = range(6)
+TASK, TIMES, TEAM, FIRST, LEADS, GROUPS, PHASE = range(7)
 """What there is for each phase: see ``tasks.Phase``; the task by its address."""
 
 
@@ -155,22 +155,29 @@ else:
 @serial
 def _together(tables, phase):
     """Return where the phases end that run together, in how many shares, on how many threads."""
-    shares, team, leads = 0, 1, True
+    times, groups, team, leads = 0, 0, 1, True
     while leads:
-        shares, team = max(shares, tables[phase + TIMES]), max(team, tables[phase + TEAM])
+        times, team = max(times, tables[phase + TIMES]), max(team, tables[phase + TEAM])
+        groups = max(groups, tables[phase + GROUPS])
         leads = tables[phase + LEADS] > 0
         phase += PHASE
-    return phase, shares, team
+    return phase, groups if groups > 0 else times, team
 
 
 @serial
 def _run_share(tables, phase, end, work, entries, share, shares):
-    """Run a share of the tasks of each of some phases."""
+    """Run a share of the tasks of each of some phases, a few of each in turn."""
+    turns = 1
     for place in range(phase, end, PHASE):
-        task, times = tables[place + TASK], tables[place + TIMES]
-        own = entries + 8 * tables[place + FIRST]
-        for index in range(share * times // shares, (share + 1) * times // shares):
-            _call_task(task, work, own, index)
+        turns = max(turns, -(-tables[place + TIMES] // shares))
+    for turn in range(share * turns, (share + 1) * turns):
+        for place in range(phase, end, PHASE):
+            task, times = tables[place + TASK], tables[place + TIMES]
+            own = entries + 8 * tables[place + FIRST]
+            for index in range(
+                turn * times // (shares * turns), (turn + 1) * times // (shares * turns)
+            ):
+                _call_task(task, work, own, index)
 
 
 @prange_driver

@@ -52,9 +52,10 @@ class Task:
 class Phase(NamedTuple):
     """A task to be run ``times`` times, on no more than ``team`` threads.
 
-    Its entries begin with the ``first`` of the table. One that ``leads`` runs together with the
-    next: a share of its tasks, then the same share of the next one's, which finds in the cache what
-    they have read. Neither needs what the other writes.
+    Its entries begin with the ``first`` of the table. If its tasks are in ``groups``, as equal in
+    size as can be, a thread does those of a group in their order. One that ``leads`` runs together
+    with the next: in turn a few tasks of each, where the second finds in the cache what the first
+    has read. Neither needs what the other writes, and only one has groups.
     """
 
     task: Task
@@ -62,6 +63,7 @@ class Phase(NamedTuple):
     team: int
     first: int = 0
     leads: bool = False
+    groups: int = 0
 
 
 def team_for(multiply_adds: float) -> int:
@@ -129,6 +131,6 @@ def _run_plainly(phases: Sequence[Phase], entries: Sequence[Any], work: FloatArr
     """Run the tasks as Python functions."""
     table = np.empty(len(entries), object)
     table[:] = entries
-    for task, times, _, first, _ in phases:
+    for task, times, _, first, *_ in phases:
         for index in range(times):
             task.function(work, table[first:], index)
