@@ -4,8 +4,8 @@ Three quarters of a convolutional network's step is memory traffic around the co
 batch-norm and ReLU are no operations here but a way to read (:class:`Read`): a convolution applies
 them while it loads its input, and takes the statistics that the next batch-norm needs while its
 output is in cache. Likewise the gradient of batch-norm and max-pooling is a way to read a stored
-gradient (:class:`Pull`). Where values have several readers, are added up or pooled, a join stores
-them.
+gradient (:class:`Pull`). A convolution may max-pool its output, too (:class:`Pooled`). Where values
+have several readers, are added up or pooled otherwise, a join stores them.
 
     h1, m1 = conv(x), moments           conv_forward(Read(x), ..., stats=True)
     n1     = bn's mean, scale, shift     norm_forward(m1, weight, bias, eps, rstd=..., out=n1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cnn.fusion.holding import Holder
 from cnn.fusion.memory import Buffer
-from cnn.fusion.values import Norm, Term, Value
+from cnn.fusion.values import Norm, Term, Value, check_parameters
 from cnn.layers import Conv2d
 from cnn.optim.elementwise import Elementwise
 from cnn.parameter import Parameter
@@ -149,6 +149,8 @@ class ConvStage(Stage):
         if self.pool is None:
             return None
         position, norm = self.out.position, self._behind
+        if norm is not None:
+            check_parameters(norm.layer)
         return Pooled(
             self.pool,
             self.out.buffer.array,

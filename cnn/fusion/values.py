@@ -87,7 +87,7 @@ class Value:
         Where it is.
     pullable : bool
         Whether the stage that stores it takes its gradient as a :class:`kernels.lazy.Pull`, so
-        that it may be read through batch-norm and pooling.
+        that it may be read through batch-norm and pooling. Not if that has pooled it already.
     shared : bool
         Whether it has several readers, whose gradients are added up: none of them may read it
         through batch-norm or ReLU.
@@ -96,7 +96,7 @@ class Value:
     grad : Buffer or None
         Gradient of what is read, once a reader has been linked.
     norm, position, pool
-        What that gradient has to be pulled through.
+        What that gradient has to be pulled through: set by the reader, or by a stage that pools.
     whole : Buffer or None
         What the value was pooled from, if the stage that stores it has pooled it.
     """

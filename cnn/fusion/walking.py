@@ -2,10 +2,10 @@
 
 One walk over the layers, with what each gets as a :class:`Pending` value: not stored yet, but known
 as a sum of stored values read through batch-norm and ReLU. A convolution reads a single such value
-as it is; batch-norm behind it and ReLU change only how its output will be read. Whatever else needs
-the value (several readers, a pooling, an addition that something follows, a layer that knows
-nothing of this) makes a join store it first. Layers whose class is not exactly one of this
-package's run by themselves.
+as it is; batch-norm behind it and ReLU change only how its output will be read, and max-pooling
+becomes a part of it. Whatever else needs the value (several readers, another pooling, an addition
+that something follows, a layer that knows nothing of this) makes a join store it first. Layers
+whose class is not exactly one of this package's run by themselves.
 """
 
 from __future__ import annotations
@@ -201,8 +201,10 @@ class Walk:
 
     def _flatten(self, layer: Flatten, pending: Pending, shape: Shape) -> Pending:
         """Flatten for nothing where a join can store in the order that is wanted."""
-        joined = isinstance(self._producer(pending), JoinStage) or not pending.stored
-        value = self._stored(pending)
+        producer = self._producer(pending)
+        pooled = isinstance(producer, ConvStage) and producer.pool is not None
+        joined = isinstance(producer, JoinStage) or pooled or not pending.stored
+        value = self._join(pending, None) if pooled else self._stored(pending)
         in_order = value.buffer.planned and joined and not value.shared
         value.buffer.in_order |= in_order
         is_view = value.buffer.in_order or np.prod(value.shape[2:]) == 1

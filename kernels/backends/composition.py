@@ -288,7 +288,8 @@ class Composition:
         pool, shape = pooled.pool, pooled.values.shape
         sign = np.ones((), y.dtype) if pooled.weight is None else np.sign(pooled.weight)
         keys = self._new(y.shape, y)
-        keys[...] = y * sign.reshape(-1, 1, 1)
+        with np.errstate(invalid="ignore"):  # 0 times infinity, NaN behind batch-norm as well
+            keys[...] = y * sign.reshape(-1, 1, 1)
         largest, indices = self._new(shape, y), self.memory.empty(shape, np.dtype(np.int32))
         self.pooling.max_pool2d(keys, pool, out=largest, indices=indices)
         N, C = shape[:2]

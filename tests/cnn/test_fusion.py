@@ -130,6 +130,7 @@ def test_what_is_fused_in_known_networks() -> None:
     pooled = kinds(*build("pooled_convolutions"))
     assert pooled.count("MaxPool") == 0
     assert pooled[:3] == ["Conv", "Conv", "Join"]  # which is where the residual begins
+    assert pooled[-3:] == ["Join", "Flatten", "Linear"]
     lenet = ["Conv", "Join", "AvgPool"] * 2 + ["Flatten"] + ["Linear", "Join"] * 2 + ["Linear"]
     assert kinds(*build("lenet5")) == lenet
 

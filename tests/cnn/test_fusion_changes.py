@@ -29,6 +29,8 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "new array behind": lambda m: setattr(
         m.layers[9].weight, "data", np.linspace(1, 2, m.layers[9].weight.data.size)
     ),
+    "order turned in place": lambda m: m.layers[4].weight.data.__imul__(-1.0),
+    "order turned": lambda m: setattr(m.layers[4].weight, "data", -m.layers[4].weight.data),
     "new gradient": lambda m: setattr(m.layers[3].weight, "grad", None),
     "new parameter": lambda m: setattr(m.layers[11], "bias", cnn.Parameter(np.arange(3.0))),
     "no parameter": lambda m: setattr(m.layers[11], "bias", None),
@@ -61,6 +63,14 @@ def test_changes_of_the_model_are_noticed(
     for _ in range(3):
         assert fused.step(*data) == pytest.approx(unfused.step(*data), abs=1e-9)
     assert fused.evaluate(data) == pytest.approx(unfused.evaluate(data), abs=1e-9)
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+def test_a_batch_norm_in_front_of_pooling_is_checked_as_any(fuse: bool) -> None:
+    trainer = trainers("mnist_cnn", "numba")[0 if fuse else 1]
+    trainer.model.layers[4].weight.data = np.ones(5)
+    with pytest.raises(kernels.ShapeError, match=r"^weight must have shape \(32,\)"):
+        trainer.step(*batch((1, 6, 6)))
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

@@ -123,6 +123,17 @@ def uncentred_read():
     return {"conv_forward": conv_forward}
 
 
+def pooling_by_the_largest_before_batch_norm():
+    def conv_forward(read, weight, bias, geometry, *, stats, out, pooled=None):
+        if pooled is not None:
+            pooled = pooled._replace(weight=None)
+        return numpy_backend.conv_forward(
+            read, weight, bias, geometry, stats=stats, out=out, pooled=pooled
+        )
+
+    return {"conv_forward": conv_forward}
+
+
 def sums_in_front_of_the_mask():
     def conv_backward(pull, read, weight, geometry, *, add=None, grad_x, grad_weight, grad_bias):
         keywords = dict(add=add, grad_weight=grad_weight, grad_bias=grad_bias)
@@ -154,6 +165,7 @@ FAULTS = [
     lost_update,
     mask_that_stops_nan,
     uncentred_read,
+    pooling_by_the_largest_before_batch_norm,
     sums_in_front_of_the_mask,
     gradient_through_relus_zeros,
 ]

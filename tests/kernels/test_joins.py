@@ -189,6 +189,15 @@ def test_planes_are_turned_over_on_the_way(C, side, count, dtype):
     assert_same_gradients(reads, True, None, y, None)
 
 
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 3, 0, 4), (2, 3, 4, 0)])
+def test_nothing_in_planes(shape):
+    (read,) = make_reads(shape, "float32")
+    y, _ = forward((read,), True, None, planes=True)
+    masked, (sums,) = backward(y, y, None, (read,), True, None)
+    assert y.shape == masked.shape == shape
+    np.testing.assert_array_equal(sums, np.zeros((2, 3)))
+
+
 @pytest.mark.parametrize("pooled", [False, True], ids=["", "pooled"])
 def test_the_same_bits_with_any_number_of_threads(pooled, monkeypatch):
     shape = (9, 20, 28, 28)

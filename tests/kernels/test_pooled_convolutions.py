@@ -7,12 +7,16 @@ import pytest
 
 import kernels
 from kernels import dispatch, fused
+from kernels.backends.numba import depthwise_plan
+from kernels.backends.numba.plan import forward_plan
 from kernels.geometry import Axis, ConvGeometry, PoolGeometry, output_size
 from kernels.lazy import Pooled, Read
 from tests.kernels.comparing import pool_geometry, random
 
 CASES = {  # x, weight, groups, what the pooling takes
     "winograd": ((20, 16, 28, 28), (32, 16, 3, 3), 1, dict(kernel=2, stride=2)),
+    "one image": ((1, 16, 28, 28), (32, 16, 3, 3), 1, dict(kernel=2, stride=2)),
+    "one image, direct": ((1, 8, 28, 28), (40, 8, 5, 5), 1, dict(kernel=2, stride=2)),
     "bands that end in windows": ((1, 16, 28, 28), (32, 16, 3, 3), 1, dict(kernel=3, stride=3)),
     "channels in parts": ((1, 24, 14, 14), (70, 24, 3, 3), 1, dict(kernel=2, stride=2)),
     "images together": ((40, 3, 7, 9), (17, 3, 3, 3), 1, dict(kernel=2, stride=3)),
@@ -78,7 +82,7 @@ def test_the_largest_behind_batch_norm_is_taken(case, weighted, dtype):
     norm_weight = mixed_weights(len(bias), dtype) if weighted else None
     pooled = pooled_for(geometry, window, dtype, norm_weight)
     y = dispatch.resolve(None).empty(geometry.y_shape, x.dtype)
-    arguments = Read(x, relu=True), weight, bias, geometry
+    arguments = Read(x, relu=weighted), weight, bias, geometry
     moments = fused.conv_forward(*arguments, stats=True, out=y, pooled=pooled)
     values, taps = taken(y, norm_weight, pooled.pool)
     np.testing.assert_array_equal(pooled.values, values)
@@ -93,14 +97,30 @@ def test_the_largest_behind_batch_norm_is_taken(case, weighted, dtype):
     np.testing.assert_array_equal(again, moments)
 
 
+def test_the_cases_are_planned_as_they_are_called():
+    plans = {name: forward_plan(conv_geometry(*case[:3]), 16) for name, case in CASES.items()}
+    for name in ("winograd", "one image", "bands that end in windows"):
+        assert plans[name].winograd
+    for name in ("one image", "one image, direct", "bands that end in windows"):
+        assert plans[name].bands > 1
+        assert plans[name].keeps_together(2)
+    assert not plans["bands that end in windows"].keeps_together(3)
+    assert plans["channels in parts"].parts > 1
+    assert plans["images together"].chunk > 1
+    assert plans["in place"].in_place
+    assert plans["groups"].grouped
+    assert depthwise_plan.fits(conv_geometry(*CASES["depthwise"][:3]))
+
+
 @fast
 def test_nan_is_the_largest_value(dtype):
-    x, weight = np.zeros((1, 1, 4, 4), dtype), np.ones((2, 1, 1, 1), dtype)
+    """Also where batch-norm's weight is 0: 0 times NaN is NaN."""
+    x, weight = np.zeros((1, 1, 4, 4), dtype), np.ones((3, 1, 1, 1), dtype)
     x[0, 0, 1, 2] = np.nan
     geometry = conv_geometry(x.shape, weight.shape, 1)
-    pooled = pooled_for(geometry, dict(kernel=2, stride=2), dtype, np.array([1, -1], dtype))
+    pooled = pooled_for(geometry, dict(kernel=2, stride=2), dtype, np.array([1, -1, 0], dtype))
     fused.conv_forward(Read(x), weight, None, geometry, stats=False, out=None, pooled=pooled)
-    np.testing.assert_array_equal(pooled.values, [[[[0, np.nan], [0, 0]]] * 2])
+    np.testing.assert_array_equal(pooled.values, [[[[0, np.nan], [0, 0]]] * 3])
     assert (pooled.position[0, :, 0, 1] == 2).all()
 
 
@@ -124,7 +144,8 @@ def test_the_same_bits_with_any_number_of_threads(monkeypatch):
     results = []
     for threads in (1, kernels.get_num_threads()):
         monkeypatch.setattr("kernels.threads._limit", threads)
-        pooled = pooled_for(geometry, dict(kernel=2, stride=2), "float32")
+        norm_weight = mixed_weights(20, "float32")
+        pooled = pooled_for(geometry, dict(kernel=2, stride=2), "float32", norm_weight)
         arguments = Read(x), weight, None, geometry
         settings = dict(stats=True, out=None, pooled=pooled, backend="numba")
         moments = fused.conv_forward(*arguments, **settings)

@@ -14,8 +14,9 @@ import numba
 import numpy as np
 import pytest
 
+import cnn
 import kernels
-from kernels.backends.numba import ahead, cache, jit, tasks
+from kernels.backends.numba import ahead, cache, jit, tables, tasks
 from tests.robustness.processes import ROOT, run, run_all, start
 
 X = np.linspace(-1, 1, 1000)
@@ -259,8 +260,29 @@ def test_a_second_process_compiles_ahead_as_long_as_the_first_one_runs(tmp_path)
     assert compiled_files(tmp_path) == found
 
 
-def test_all_that_is_to_be_compiled_ahead_is_there():
-    assert all(isinstance(task, tasks.Task) for task in ahead.tasks())
+def test_all_that_is_to_be_compiled_ahead_is_needed(monkeypatch):
+    """By a training step of ``mnist_cnn``, or by a prediction of one image or several."""
+    needed = set()
+
+    def recording(numbers):
+        first = tables.HEADER
+        for _ in range(numbers[tables.PHASES]):
+            needed.add(int(numbers[first + tables.TASK]))
+            first += tables.PHASE
+        execute(numbers)
+
+    execute = tables.execute
+    for module in (tables, tasks):
+        monkeypatch.setattr(module, "execute", recording)
+    model, x = cnn.models.mnist_cnn(), np.zeros((4, 1, 28, 28), "float32")
+    cnn.Trainer(model, backend="numba").step(x, np.arange(4))
+    with kernels.use_backend("numba"):
+        model.predict_proba(x)
+        model.predict_proba(x[:1])
+    listed = {
+        name: task.address(x.dtype) for name, task in zip(ahead.TASKS, ahead.tasks(), strict=True)
+    }
+    assert [name for name, address in listed.items() if address not in needed] == []
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ VARIABLE = "CNN_KERNELS_COMPILE_AHEAD"
 TASKS = (
     "updating.STEP_BLOCK",
     "packing.UNPACK",
-    "pooled_joining.BAND_SUMS",
+    "plane_joining.MASK_BAND",
     "normalization_tasks.COMBINE",
     "channels.PULLBACK",
     "finishing.CLEAR_SLOTS",
@@ -44,7 +44,7 @@ TASKS = (
     "activation.GATE",
     "dense_backward.BACKWARD",
     "accumulating.ACCUMULATE",
-    "maxima.READ_MAXIMA",
+    "plane_joining.READ_BAND",
     "softmax_rows.CROSS_ENTROPY",
     "joining.READ",
     "channels.FOLLOW",
@@ -56,13 +56,11 @@ TASKS = (
     "dense.FORWARD",
     "softmax_rows.SOFTMAX",
     "dense.ROW",
-    "normalization_tasks.MASKED_SUMS",
     "gathering.GATHER",
 )
 """What a training step needs, by module and name, then a prediction: what is needed last first.
 
-But ACCUMULATE waits until the first process has compiled the micro-kernel, which both need; and
-READ_MAXIMA takes too long to come last: the first process would start with it as well.
+But ACCUMULATE waits until the first process has compiled the micro-kernel, which both need.
 """
 
 

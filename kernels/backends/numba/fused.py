@@ -22,7 +22,7 @@ from kernels.backends.numba.operands import (
     loaded_read,
     norm_of,
 )
-from kernels.backends.numba.reduction import add_up
+from kernels.backends.numba.reduction import added_up
 from kernels.backends.numba.running import (
     by_input,
     by_output,
@@ -131,8 +131,4 @@ def conv_backward(
         arguments = plan, geometry, g, by_input(weight), None, target
         gather = gathering(*arguments, loaded=pulled, finished=finished)
         accumulate(beside=(plan, gather))
-    if slots is None:
-        return None
-    sums = np.empty(slots.shape[1:])
-    add_up(slots, sums)
-    return Sums(sums[0], sums[1])
+    return None if slots is None else added_up(slots)

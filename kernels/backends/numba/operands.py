@@ -74,7 +74,7 @@ class Finished:
     """What happens to results; see ``finishing``. Arrays are flat, but for the sums.
 
     ``slots`` is (tasks, 3, C) for moments, (tasks, 2, C) for sums; ``moments``, (2, C), is given
-    mean and variance.
+    mean and variance. A :class:`Pooling` has entries of its own.
     """
 
     added: FloatArray | None = None

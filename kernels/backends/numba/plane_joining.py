@@ -20,7 +20,7 @@ from kernels.backends.numba.loading import read_pixels
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.operands import Finished, loaded_read, norm_of
 from kernels.backends.numba.plan import lanes_of
-from kernels.backends.numba.reduction import add_up
+from kernels.backends.numba.reduction import added_up
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.turning import turn_part
 from kernels.backends.numba.vector import at_address
@@ -50,8 +50,8 @@ class _Cut(NamedTuple):
         """Cut each image into bands of much the same length."""
         _, C, *space = planes.shape
         pixels = math.prod(space)
-        bands = -(-pixels * C * planes.itemsize // BAND_BYTES)
-        band = -(-pixels // bands)
+        bands = max(1, -(-pixels * C * planes.itemsize // BAND_BYTES))
+        band = max(1, -(-pixels // bands))
         return cls(C, pixels, band, -(-pixels // band))
 
     def phase(self, task: Task, planes: FloatArray) -> Phase:
@@ -83,11 +83,7 @@ def mask_planes(grad_y: FloatArray, read: Read, out: FloatArray) -> Sums | None:
         entries[SLOTS] = slots
         entries += (grad_y.reshape(-1), *cut)
         run([phase], entries, memory, width)
-    if slots is None:
-        return None
-    sums = np.empty(slots.shape[1:])
-    add_up(slots, sums)
-    return Sums(sums[0], sums[1])
+    return None if slots is None else added_up(slots)
 
 
 def _read_band(work, call, task):

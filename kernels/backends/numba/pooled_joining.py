@@ -22,7 +22,7 @@ from kernels.backends.numba.maxima import (
     windows_inside,
 )
 from kernels.backends.numba.memory import flat_input
-from kernels.backends.numba.reduction import MOST_ROWS, add_up
+from kernels.backends.numba.reduction import MOST_ROWS, added_up
 from kernels.backends.numba.tails import load_valid, store_valid
 from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.vector import (
@@ -65,9 +65,7 @@ def pooled_sums(
         *(flat_input(grad_y), flat_input(position), flat_input(mean), parts.reshape(-1)),
     )
     run([Phase(BAND_SUMS, tasks, tasks)], entries, parts)
-    sums = np.empty(parts.shape[1:])
-    add_up(parts, sums)
-    return Sums(sums[0], sums[1])
+    return added_up(parts)
 
 
 def _sum_bands(work, call, task):

@@ -33,6 +33,7 @@ from kernels.backends.numba.vector import (
     zeros,
     zeros_bundle,
 )
+from kernels.lazy import Sums
 
 BLOCK_ELEMENTS = 32768
 """128 KiB of float32: two blocks read and one written stay in the L2 cache."""
@@ -103,6 +104,13 @@ def add_up(parts: NDArray[Any], out: FloatArray) -> None:
         table = (len(parts), out.size, parts.dtype == np.float64, parts.reshape(-1), total)
         element = parts.dtype if wide else out.dtype
         run([Phase(ADD_UP, 1, 1)], (*table, not wide, target), np.empty(0, element))
+
+
+def added_up(slots: NDArray[Any]) -> Sums:
+    """Return the sum of partial sums, (parts, 2, C)."""
+    sums = np.empty(slots.shape[1:])
+    add_up(slots, sums)
+    return Sums(sums[0], sums[1])
 
 
 @serial

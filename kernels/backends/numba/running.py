@@ -125,24 +125,24 @@ def gathering(
 ) -> Job:
     """Return what packs the weights and runs the loop nest of a gather.
 
-    Where there is no target, results are only pooled: a task has its own in its working memory.
+    Where there is no target, results are only pooled: a task's are in its working memory, or all of
+    them in what threads share.
     """
     plain, points, start = plan.plain_size, plan.points_size, plan.start_size
     pack, gather = _gathering(plan)
     before = [Phase(pack, plan.packing_tasks, team_for((plain + points) * PACKING_WORK))]
     after = [] if finished.moments is None else [Phase(MERGE_MOMENTS, 1, 1)]
     pooling = finished.pooling
-    pools_bands = pooling is not None and plan.keeps_together(pooling.pool.height.stride)
-    if pooling is not None and not pools_bands:
+    in_bands = pooling is not None and plan.keeps_together(pooling.pool.height.stride)
+    if pooling is not None and not in_bands:
         after.append(Phase(TAKE_WINNERS, geometry.batch, _team(geometry)))
-    passing = target is None and pools_bands and not plan.depthwise and not plan.grouped
-    if target is None and not passing:
-        target = empty((math.prod(geometry.y_shape),), source.dtype)
+    passing = target is None and in_bands and not plan.depthwise and not plan.grouped
+    whole = math.prod(geometry.y_shape) if target is None and not passing else 0
     size = plain + points + start
     kept = weights.in_pieces and keeps(size * source.itemsize)
 
     def entries(shared: FloatArray) -> list[Any]:
-        memory = empty((size,), source.dtype) if kept else shared
+        memory = empty((size,), source.dtype) if kept else shared[whole:]
         packed, transformed = memory[:plain], memory[plain : plain + points]
         table: list[Any] = [0] * ENTRIES
         if kept:
@@ -153,16 +153,16 @@ def gathering(
         table[SLOT_PIXELS : MERGED + 1] = plan.slot_pixels, finished.moments
         table[WEIGHTS], table[START] = transformed if points else packed, memory[plain + points :]
         table[BIAS : BIASES + 1] = counted(None if bias is None else flat_parameter(bias))
-        table[TARGET : MOMENTS + 1] = finished.entries(target)
+        table[TARGET : MOMENTS + 1] = finished.entries(shared[:whole] if whole else target)
         table[FILTERS : FILTERS_SIZE + 1] = (*weights[:3], len(weights.flat))
         if pooling is not None:
-            table[POOLS_BANDS : PASSING + 1] = pools_bands, *pooling.entries(), passing
+            table[POOLS_BANDS : PASSING + 1] = in_bands, *pooling.entries(), passing
         table[TAPS : POINTS + 1] = *plan.taps_entries, packed, transformed
         return table
 
     nest = Phase(gather, plan.tasks, _team(geometry))
     own = plan.work + (plan.band_size if passing else 0)
-    return Job(before, nest, after, 0 if kept else size, own, entries)
+    return Job(before, nest, after, whole + (0 if kept else size), own, entries)
 
 
 def accumulating(

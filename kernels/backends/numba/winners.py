@@ -40,7 +40,7 @@ def take_winners(target, first, row, pixels, c_from, c_to, call, s):
     """Pool those windows that lie in some whole rows of pixels, for some channels.
 
     ``target[first]`` is the first of them, ``row`` its number, counted through all images. 2 × 2
-    windows over 28 × 28 pixels of 32 channels: 1.4 µs, with the loops over taps as they are 2.4.
+    windows over 28 × 28 pixels of 32 channels: 1.2 µs, with loops over taps of any number 2.4.
     """
     pool, C, width = pool_at(call[POOLING], 0), s.target_channels, lanes(target)
     usual = pool.kernel_rows == 2 and pool.kernel_columns == 2
@@ -67,18 +67,18 @@ def _take_row(target, place, to, c, valid, rows, columns, call, s):
     down, across = pool.dilation_rows * s.target_columns * C, pool.dilation_columns * C
     step, placed = pool.stride_columns * C, call[PLACED] > 0
     order = _order(target, call, c, valid)
-    ordered = greater_or_nan(multiply(order, order), zeros(target))
     for j in range(pool.columns):
         begin = place + j * step
-        first = load_valid(target, begin, valid)
-        best, where = multiply(order, first), splat(first, np.int32(0))
+        winner = load_valid(target, begin, valid)
+        best, where = multiply(order, winner), splat(winner, np.int32(0))
         for p in range(rows):
             for q in range(columns):
-                key = multiply(order, load_valid(target, begin + p * down + q * across, valid))
+                value = load_valid(target, begin + p * down + q * across, valid)
+                key = multiply(order, value)
                 wins = greater_or_nan(key, best)
-                best = select(wins, key, best)
-                where = select(wins, splat(key, np.int32(p * columns + q)), where)
-        store_valid(winners, to + j * C, select(ordered, multiply(order, best), first), valid)
+                best, winner = select(wins, key, best), select(wins, value, winner)
+                where = select(wins, splat(value, np.int32(p * columns + q)), where)
+        store_valid(winners, to + j * C, winner, valid)
         if placed:
             store_first_integers(places, to + j * C, where, valid)
 
