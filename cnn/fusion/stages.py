@@ -132,6 +132,11 @@ class ConvStage(Stage):
         """Return the convolution, and the batch-norm behind it."""
         return (self.layer,) if self.norm is None else (self.layer, self.norm.layer)
 
+    @property
+    def alone(self) -> bool:
+        """Whether nobody but what comes next sees the output, and it is still to be pooled."""
+        return self.pool is None and not self.out.shared
+
     def pool_by(self, pool: PoolGeometry, behind: Norm | None, *, training: bool) -> Value:
         """Pool the output, which batch-norm may follow; return what is stored instead of it."""
         whole, dtype = self.out.buffer, self.out.buffer.dtype

@@ -148,7 +148,7 @@ class Walk:
         if not self._training:
             self.norms.append(norm)
             return Pending((Term(self._stored(pending), norm),))
-        if isinstance(producer, ConvStage) and producer.pool is None and not producer.out.shared:
+        if isinstance(producer, ConvStage) and producer.alone:
             producer.norm = norm
             return Pending((Term(producer.out, norm),))
         value, out = self._stored(pending), self._value(shape, needs_grad=True)
@@ -167,28 +167,16 @@ class Walk:
         geometry = PoolGeometry(N, C, *axes)
         readers = [term.value for term in pending.terms]
         fits = geometry.height.kernel * geometry.width.kernel <= fused.MOST_TAPS
-        conv = self._convolution_of(pending)
-        if conv is not None and fits and geometry.apart:
-            norm = pending.terms[0].norm
-            pooled = Term(conv.pool_by(geometry, norm, training=self._training), norm)
-            return Pending((pooled,), pending.relu)
+        last, norm = self._last(pending), pending.terms[0].norm
+        if fits and geometry.apart and isinstance(last, ConvStage) and last.alone:
+            pooled = last.pool_by(geometry, norm, training=self._training)
+            return Pending((Term(pooled, norm),), pending.relu)
         if fits and (not self._training or all(v.pullable and not v.shared for v in readers)):
             return Pending((Term(self._join(pending, geometry)),))
         value = self._stored(pending)
         out = self._value(shape, value.needs_grad)
         self._add(plain.MaxPoolStage(layer, value, out, geometry))
         return Pending((Term(out),))
-
-    def _convolution_of(self, pending: Pending) -> ConvStage | None:
-        """Return the convolution of which all that is pending was made just now, and nothing else.
-
-        If it has pooled its output already, it does not do so again.
-        """
-        last = self.stages[-1] if self.stages else None
-        if not isinstance(last, ConvStage) or last.pool is not None or len(pending.terms) > 1:
-            return None
-        is_its = pending.terms[0].value is last.out and not last.out.shared
-        return last if is_its else None
 
     def _avg_pool(self, layer: AvgPool2d, pending: Pending, shape: Shape) -> Pending:
         N, C, H, W = pending.shape
@@ -246,9 +234,14 @@ class Walk:
 
     def _producer(self, pending: Pending) -> Stage | None:
         """Return the stage that stored a value just now, if that is all that is pending."""
+        return self._last(pending) if pending.stored else None
+
+    def _last(self, pending: Pending) -> Stage | None:
+        """Return the same if that value is still to be read through batch-norm or ReLU."""
         last = self.stages[-1] if self.stages else None
-        is_its = last is not None and pending.stored and last.out is pending.terms[0].value
-        return last if is_its else None
+        if last is None or len(pending.terms) > 1 or last.out is not pending.terms[0].value:
+            return None
+        return last
 
 
 _SIMPLE: dict[type[Layer], Any] = {
