@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from cnn.arrays import FloatArray
+from cnn.changes import Watched
 
 
-class Parameter:
+class Parameter(Watched):
     """A trainable array and the gradient that the last backward pass gave it.
 
     Attributes

@@ -17,8 +17,9 @@ from cnn.arrays import FloatArray, IntArray
 from cnn.batches import check_labelled, count_correct
 from cnn.errors import NonFiniteLossError
 from cnn.fitting import Augment, Fit
-from cnn.fusion.programs import Programs, fuses
+from cnn.fusion.programs import Programs
 from cnn.layers import Sequential, Softmax
+from cnn.layers.container import fuses
 from cnn.monitoring import EpochMetrics, Evaluation, Observer, RunningMeans
 from cnn.optim import SGD, Constant, Optimizer, Schedule, clip_grad_norm
 from cnn.optim.base import positive

@@ -9,6 +9,7 @@ from operator import is_
 from typing import ClassVar
 
 from cnn.arrays import FloatArray
+from cnn.changes import latest
 from cnn.fusion.holding import Holder, holding
 from cnn.fusion.stages import Stage
 from cnn.fusion.values import Norm
@@ -41,6 +42,7 @@ class Pass(ABC):
         self._captured: Capture | None = None
         self._holding: list[Callable[[], tuple[object, ...]]] = []
         self._held: list[object] = []
+        self._looked = 0
         self._can_be_captured = repeats
 
     def run(self) -> None:
@@ -65,13 +67,15 @@ class Pass(ABC):
 
     def _still(self) -> Capture | None:
         """Return what was captured, if all it holds on to is still there."""
-        if self._captured is None:
-            return None
+        change = latest()
+        if self._captured is None or (change == self._looked and not self._gradients):
+            return self._captured
         try:
             now = self._things()
         except AttributeError:
             return None
         same = len(now) == len(self._held) and all(map(is_, now, self._held))
+        self._looked = change if same else 0
         return self._captured if same else None
 
     def _layers(self) -> list[Holder]:

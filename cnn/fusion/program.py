@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from operator import attrgetter
 
 import numpy as np
@@ -14,7 +15,7 @@ from cnn.fusion.memory import Block, Buffer, Shape, place
 from cnn.fusion.passes import BackwardPass, ForwardPass, UpdatePass
 from cnn.fusion.stages import Stage
 from cnn.fusion.walking import Walk, parts
-from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, PaddedShortcut, Sequential
+from cnn.layers import AvgPool2d, Conv2d, Layer, MaxPool2d, PaddedShortcut, Residual, Sequential
 from cnn.optim.base import Optimizer
 from cnn.rollback import has_state
 from kernels import dispatch, fused
@@ -191,3 +192,12 @@ def structure(model: Layer) -> list[object]:
         if settings is not None:
             found.append(settings(layer))
     return found
+
+
+def lists_of_layers(model: Layer) -> list[list[Layer]]:
+    """Return the lists that :func:`structure` looks into: users change them in place."""
+    if type(model) is Sequential:
+        return [model.layers, *chain.from_iterable(map(lists_of_layers, model.layers))]
+    if type(model) is Residual:
+        return list(chain.from_iterable(map(lists_of_layers, model.named_children().values())))
+    return []

@@ -13,10 +13,10 @@ import numpy as np
 
 import kernels
 from cnn.arrays import FloatArray
+from cnn.changes import latest
 from cnn.fusion.memory import Block, Shape
-from cnn.fusion.program import Program, structure
+from cnn.fusion.program import Program, lists_of_layers, structure
 from cnn.layers import Layer, Sequential
-from kernels import fused
 
 MOST_PROGRAMS = 8
 """Batch shapes that are kept ready: the one most used, the smaller last one, and some to spare."""
@@ -40,6 +40,9 @@ class Programs:
         self._block = Block()
         self._programs: OrderedDict[tuple[object, ...], Program] = OrderedDict()
         self._structure: list[object] = []
+        self._lists: list[list[Layer]] = []
+        self._in_lists: list[list[Layer]] = []
+        self._looked = 0
         self._busy = threading.Lock()
 
     @property
@@ -88,10 +91,10 @@ class Programs:
         kernels.ShapeError, TypeError
             If such a batch does not fit the model.
         """
-        now = structure(self._model)
-        if now != self._structure:
-            self._programs.clear()
-            self._structure = now
+        change = latest()
+        if change != self._looked or self._lists != self._in_lists:
+            self._look()
+            self._looked = change
         key = (kernels.get_backend(), dtype, shape)
         program = self._programs.get(key)
         if program is None:
@@ -101,6 +104,15 @@ class Programs:
         self._programs.move_to_end(key)
         return program
 
+    def _look(self) -> None:
+        """Let go of the programs if the model's layers or their windows are others now."""
+        now = structure(self._model)
+        if now != self._structure:
+            self._programs.clear()
+            self._structure = now
+        self._lists = lists_of_layers(self._model)
+        self._in_lists = list(map(list, self._lists))
+
     def _planned(self, shape: Shape) -> Program:
         program = Program(self._model, shape, training=self._training, last=self._last)
         if not self._block.holds(program.size):
@@ -108,18 +120,3 @@ class Programs:
             self._block.grow(program.size)
         program.bind(self._block)
         return program
-
-
-def fuses(model: Sequential, wanted: bool | None) -> bool:
-    """Whether a model is to run as fused stages on the current backend.
-
-    Parameters
-    ----------
-    model : Sequential
-        One of a subclass runs by itself: it may have passes of its own.
-    wanted : bool or None
-        True: if the backend has fused operations. None: if it gains by them. False: no.
-    """
-    if wanted is False or type(model) is not Sequential:
-        return False
-    return fused.offered() if wanted else fused.gains()

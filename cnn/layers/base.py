@@ -9,13 +9,14 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from cnn.arrays import AnyArray, FloatArray
+from cnn.changes import Watched
 from cnn.layers.state import fitted
 from cnn.parameter import Parameter
 
 T = TypeVar("T")
 
 
-class Layer(ABC):
+class Layer(Watched, ABC):
     """A differentiable function with parameters and, in some layers, buffers or generators."""
 
     @abstractmethod

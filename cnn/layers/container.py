@@ -15,6 +15,7 @@ from cnn.layers.activation import Softmax
 from cnn.layers.base import Layer
 from cnn.layers.composite import Composite
 from cnn.scaling import Scaling
+from kernels import fused
 from kernels.ops import checks
 
 if TYPE_CHECKING:
@@ -162,8 +163,6 @@ class Sequential(Composite):
         kernels.ShapeError, TypeError
             If a batch does not fit.
         """
-        from cnn.fusion.programs import fuses  # which is made of layers
-
         is_softmax = bool(self.layers) and isinstance(self.layers[-1], Softmax)
         softmax = probabilities and not is_softmax
         if fuses(self, fuse):
@@ -201,3 +200,18 @@ class Sequential(Composite):
             for parameter in layer.parameters():
                 return parameter.data.dtype
         return None
+
+
+def fuses(model: Sequential, wanted: bool | None) -> bool:
+    """Whether a model is to run as fused stages on the current backend.
+
+    Parameters
+    ----------
+    model : Sequential
+        One of a subclass runs by itself: it may have passes of its own.
+    wanted : bool or None
+        True: if the backend has fused operations. None: if it gains by them. False: no.
+    """
+    if wanted is False or type(model) is not Sequential:
+        return False
+    return fused.offered() if wanted else fused.gains()

@@ -59,7 +59,7 @@ def test_doctor_lists_what_is_compiled(tmp_path):
     assert str(folder) in out
     assert "2 files" in out
     assert "1 × peak._multiply_adds_of_thread-float32" in out
-    assert "1 × tables._run_tables-parallel" in out
+    assert "1 × driver.run_tables-parallel" in out
 
 
 def test_doctor_explains_a_convolution(capsys):

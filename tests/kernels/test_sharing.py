@@ -14,8 +14,8 @@ from kernels.backends.numba.sharing import LINE, next_task
 
 
 @numba.njit
-def _next(counters, member, members, times):
-    return next_task(counters, member, members, times)
+def _next(counters, begin, member, members, times):
+    return next_task(counters, begin, member, members, times)
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,10 @@ def _next(counters, member, members, times):
     ],
 )
 def test_each_takes_its_own_part_and_then_the_others(members, times, asking, expected):
-    counters = np.zeros(LINE * members, np.int64)
-    assert tuple(_next(counters, member, members, times) for member in asking) == expected
+    begin = 3 * LINE
+    counters = np.zeros(begin + LINE * members, np.int64)
+    counters[:begin] = 7  # what has been counted of another phase
+    assert tuple(_next(counters, begin, member, members, times) for member in asking) == expected
 
 
 WAITING = """
@@ -55,6 +57,43 @@ flags = np.zeros(2, np.int64)
 run([Phase(Task(wait_or_tell), 4, 2)], (flags,), np.zeros(1, np.float32))
 print(*flags)
 """
+
+
+DEPENDING = """
+import numpy as np
+from kernels.backends.numba.calls import integers_at
+from kernels.backends.numba.tasks import Phase, Task, run
+
+ROUNDS, TASKS = 40, 12
+
+def add_neighbours(work, call, index):
+    before, after = integers_at(call[0], 0), integers_at(call[1], 0)
+    after[index] = before[index] + before[(index + 5) % 12] + 1
+
+task = Task(add_neighbours)
+rng = np.random.default_rng(0)
+for repetition in range(200):
+    rows = np.zeros((ROUNDS + 1, TASKS), np.int64)
+    entries = [entry for i in range(ROUNDS) for entry in (rows[i], rows[i + 1])]
+    phases = [Phase(task, TASKS, int(rng.integers(1, 6)), 2 * i) for i in range(ROUNDS)]
+    run(phases, entries, np.zeros(1, np.float32))
+    expected = np.zeros(TASKS, np.int64)
+    for row in rows:
+        assert (row == expected).all(), (repetition, row, expected)
+        expected = expected + np.roll(expected, -5) + 1
+print("done")
+"""
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("threads", ["1", "2", "5"])
+def test_a_phase_begins_when_the_one_before_is_done_on_any_number_of_threads(threads):
+    environment = os.environ | {"NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    run = subprocess.run(
+        [sys.executable, "-c", DEPENDING],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.stdout.split() == ["done"], run.stderr
 
 
 @pytest.mark.compiled

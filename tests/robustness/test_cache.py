@@ -16,7 +16,7 @@ import pytest
 
 import cnn
 import kernels
-from kernels.backends.numba import ahead, cache, jit, tables, tasks
+from kernels.backends.numba import ahead, cache, driver, jit, tables, tasks
 from tests.robustness.processes import ROOT, run, run_all, start
 
 X = np.linspace(-1, 1, 1000)
@@ -265,10 +265,10 @@ def test_all_that_is_to_be_compiled_ahead_is_needed(monkeypatch):
     needed = set()
 
     def recording(numbers):
-        first = tables.HEADER
-        for _ in range(numbers[tables.PHASES]):
-            needed.add(int(numbers[first + tables.TASK]))
-            first += tables.PHASE
+        first = driver.HEADER
+        for _ in range(numbers[driver.PHASES]):
+            needed.add(int(numbers[first + driver.TASK]))
+            first += driver.PHASE
         execute(numbers)
 
     execute = tables.execute

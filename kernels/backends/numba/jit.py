@@ -50,28 +50,30 @@ _set_num_threads = types.ExternalFunction("set_num_threads", types.void(types.in
 
 
 @serial
-def _keep_to(tasks):
-    before = _get_num_threads()
-    if tasks < before:
-        _set_num_threads(max(1, tasks))
-    return before
+def _given_threads():
+    return _get_num_threads()
+
+
+@serial
+def _give_threads(number):
+    _set_num_threads(number)
 
 
 if numba.config.DISABLE_JIT:
 
-    def keep_to(tasks: int) -> int:
-        """Give the ``prange`` loop that follows no more threads than it has tasks.
+    def given_threads() -> int:
+        """Return on how many threads a ``prange`` loop runs that follows: it is a plain one."""
+        return 1
 
-        Returns what :func:`restore` takes. A loop of one task then runs where it is: to wake the
-        other threads takes 1 µs at best, 50 when they sleep.
+    def give_threads(number: int) -> None:
+        """Let ``prange`` loops that follow run on so many threads.
+
+        To wake those that a loop has no use for takes 1 µs at best, 50 when they sleep.
         """
-        return tasks
-
-    def restore(team: int) -> None:
-        """Give later loops the threads that they had."""
 
 else:
-    keep_to, restore = _keep_to, serial(lambda team: _set_num_threads(team))
+    # Numba's own functions are addresses to it, which keep a driver's code from being kept.
+    given_threads, give_threads = _given_threads, _give_threads
 
 
 def prange_driver(function: Callable[..., None]) -> Callable[..., None]:

@@ -39,21 +39,22 @@ else:
 
         def generate(context, builder, signature, arguments):
             counter = emit_pointer(context, builder, counters, *arguments[:2])
-            return builder.atomic_rmw("add", counter, arguments[2], "monotonic")
+            # What was written before it was counted, who counts on can read.
+            return builder.atomic_rmw("add", counter, arguments[2], "acq_rel")
 
         return types.int64(counters, types.intp, types.int64), generate
 
 
 @serial
-def next_task(counters, member, members, times):
+def next_task(counters, begin, member, members, times):
     """Return which of ``times`` tasks a member of a team is to do next, ``times`` if none is left.
 
-    ``counters`` began as LINE zeros for each member.
+    ``counters`` from ``begin`` on began as LINE zeros for each member.
     """
     for other in range(member, member + members):
         part = other % members
         first, end = part * times // members, (part + 1) * times // members
-        task = first + add_at_once(counters, part * LINE, 1)
+        task = first + add_at_once(counters, begin + part * LINE, 1)
         if task < end:
             return task
     return times

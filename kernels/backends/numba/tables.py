@@ -1,31 +1,19 @@
-"""Tables: what the one parallel loop is given to run, now, again, or on other arrays."""
+"""Tables: what the driver is given to run, now, again, or on other arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
 from kernels.backends.numba.addresses import address_of, aligned
-from kernels.backends.numba.jit import keep_to, prange_driver, restore, serial
-from kernels.backends.numba.sharing import LINE, next_task
-from kernels.backends.numba.vector import address
+from kernels.backends.numba.driver import run_tables
 from kernels.capturing import Capture
 from kernels.layout import memory_order
-
-LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
-"""What a table begins with: its length, how many phases, working memory and its bytes a thread."""
-
-TASK, TIMES, TEAM, FIRST, LEADS, GROUPS, PHASE = range(7)
-"""What there is for each phase: see ``tasks.Phase``; the task by its address."""
 
 
 class Tables:
@@ -129,81 +117,4 @@ def _starts(arrays: Sequence[NDArray[Any]], orders: Sequence[tuple[int, ...] | N
 
 def execute(numbers: NDArray[np.int64]) -> None:
     """Run tables."""
-    threads.run(_run_tables, (numbers, threads.forked()))
-
-
-if TYPE_CHECKING or numba.config.DISABLE_JIT:
-
-    def _call_task(code: int, work: int, entries: int, index: int) -> None:
-        """Call a task by its address."""
-
-else:
-
-    @intrinsic
-    def _call_task(typing, code, work, entries, index):
-        """Call a task by its address."""
-
-        def generate(context, builder, signature, arguments):
-            word = ir.IntType(64)
-            kind = ir.FunctionType(ir.VoidType(), [word, word, word])
-            builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-            return context.get_dummy_value()
-
-        return types.void(types.intp, types.intp, types.intp, types.intp), generate
-
-
-@serial
-def _together(tables, phase):
-    """Return where the phases end that run together, in how many shares, on how many threads."""
-    times, groups, team, leads = 0, 0, 1, True
-    while leads:
-        times, team = max(times, tables[phase + TIMES]), max(team, tables[phase + TEAM])
-        groups = max(groups, tables[phase + GROUPS])
-        leads = tables[phase + LEADS] > 0
-        phase += PHASE
-    return phase, groups if groups > 0 else times, team
-
-
-@serial
-def _run_share(tables, phase, end, work, entries, share, shares):
-    """Run a share of the tasks of each of some phases, a few of each in turn."""
-    turns = 1
-    for place in range(phase, end, PHASE):
-        turns = max(turns, -(-tables[place + TIMES] // shares))
-    for turn in range(share * turns, (share + 1) * turns):
-        for place in range(phase, end, PHASE):
-            task, times = tables[place + TASK], tables[place + TIMES]
-            own = entries + 8 * tables[place + FIRST]
-            for index in range(
-                turn * times // (shares * turns), (turn + 1) * times // (shares * turns)
-            ):
-                _call_task(task, work, own, index)
-
-
-@prange_driver
-def _run_tables(tables: NDArray[np.int64], single: bool) -> None:
-    """Run the phases of tables that follow one another; ``single`` on this thread alone."""
-    at = 0
-    while at < len(tables):
-        work, size = tables[at + WORK], tables[at + WORK_BYTES]
-        phase = at + HEADER
-        last = phase + PHASE * tables[at + PHASES]
-        entries = address(tables) + 8 * last
-        while phase < last:
-            end, shares, team = _together(tables, phase)
-            if single or team == 1 or shares == 1:
-                for share in range(shares):
-                    _run_share(tables, phase, end, work, entries, share, shares)
-            else:
-                before = keep_to(min(team, shares))
-                members = min(before, team, shares)
-                counters = np.zeros(LINE * members, np.int64)
-                for member in numba.prange(members):
-                    own = work + numba.get_thread_id() * size
-                    share = next_task(counters, member, members, shares)
-                    while share < shares:
-                        _run_share(tables, phase, end, own, entries, share, shares)
-                        share = next_task(counters, member, members, shares)
-                restore(before)
-            phase = end
-        at += tables[at + LENGTH]
+    threads.run(run_tables, (numbers, threads.forked()))

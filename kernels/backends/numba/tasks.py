@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.addresses import address_of
+from kernels.backends.numba.driver import LENGTH, WORK
 from kernels.backends.numba.standalone import Standalone
-from kernels.backends.numba.tables import LENGTH, WORK, Tables, execute
+from kernels.backends.numba.tables import Tables, execute
 from kernels.capturing import active, also
 
 THREAD_WORK = 400_000
