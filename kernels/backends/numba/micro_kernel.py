@@ -24,6 +24,7 @@ from kernels.backends.numba.vector import (
     prefetch,
     prefetch_rows,
     rank_one_update,
+    rank_two_update,
     repeat_row,
     store_rows,
     store_rows_first,
@@ -63,7 +64,25 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
             prefetch_rows(total, rows, c, c_place, table, 2 * row + 1)
         for s in range(first, last):
             place = a_place + table[2 * s]
-            for _ in range(table[2 * s + 1]):
+            terms = table[2 * s + 1]
+            if vectors == 1:
+                for _ in range(terms // 2):
+                    total = rank_two_update(
+                        total,
+                        rows,
+                        a,
+                        place,
+                        place + a_k,
+                        table,
+                        2 * row,
+                        b,
+                        b_place,
+                        b_place + b_k,
+                    )
+                    place += 2 * a_k
+                    b_place += 2 * b_k
+                terms %= 2
+            for _ in range(terms):
                 if ahead:
                     prefetch(later, line)
                     line += lanes(c)

@@ -64,34 +64,37 @@ def _emit_vector(context: Any, builder: Any, vector: VectorType, pointer: Any) -
 
 
 def _make_update(emit_factor: Callable[..., Any]) -> Any:
-    """Make the code that adds to each row of a tile a factor, from A, times a row of B.
+    """Make the code that adds to each row of a tile factors, from A, times rows of B.
 
-    Written out in full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not
-    unrolled and spilled.
+    ``columns`` says how many: to each row one factor after the other. Written out in full for each
+    tile: left to LLVM, a loop over 14 rows of 2 vectors was not unrolled and spilled.
     """
 
-    def code(tile: Any, rows: Any, a: Any, table: Any, b: Any) -> Any:
+    def code(tile: Any, rows: Any, a: Any, table: Any, b: Any, columns: int = 1) -> Any:
         vector = tile.dtype
         vectors = len(tile) // rows.literal_value
 
+        def emit_row(context: Any, builder: Any, b_value: Any, first: Any) -> list[Any]:
+            start = emit_vector_pointer(context, builder, vector, b, b_value, first)
+            places = [builder.gep(start, [ir.IntType(64)(j)]) for j in range(vectors)]
+            return [emit_load(context, builder, vector, place) for place in places]
+
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            sums, _, a_value, a_first, table_value, table_first, b_value, b_first = arguments
+            sums, _, a_value, *of_a = arguments[: 3 + columns]
+            table_value, table_first, b_value, *of_b = arguments[3 + columns :]
             items = cgutils.unpack_tuple(builder, sums)
-            b_pointer = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
-            row_of_b = [
-                emit_load(context, builder, vector, builder.gep(b_pointer, [ir.IntType(64)(j)]))
-                for j in range(vectors)
-            ]
-            a_pointer = emit_pointer(context, builder, a, a_value, a_first)
+            rows_of_b = [emit_row(context, builder, b_value, first) for first in of_b]
+            columns_of_a = [emit_pointer(context, builder, a, a_value, first) for first in of_a]
             places = emit_pointer(context, builder, table, table_value, table_first)
             for i in range(rows.literal_value):
-                place = builder.gep(a_pointer, [_row_place(builder, places, i)])
-                factor = emit_factor(context, builder, vector, place)
-                for j in range(vectors):
-                    at = i * vectors + j
-                    items[at] = emit_multiply_add(
-                        context, builder, vector, factor, row_of_b[j], items[at]
-                    )
+                place = _row_place(builder, places, i)
+                for column, row in zip(columns_of_a, rows_of_b, strict=True):
+                    factor = emit_factor(context, builder, vector, builder.gep(column, [place]))
+                    for j in range(vectors):
+                        at = i * vectors + j
+                        items[at] = emit_multiply_add(
+                            context, builder, vector, factor, row[j], items[at]
+                        )
             return context.make_tuple(builder, tile, items)
 
         return generate
@@ -123,6 +126,28 @@ def rank_one_update(
     """
     result = tile(tile, rows, a, a_place, table, entry, b, b_place)
     return result, _adding_scalars_times(tile, rows, a, table, b)
+
+
+@intrinsic(prefer_literal=True)
+def rank_two_update(
+    typing: Any,
+    tile: Any,
+    rows: Any,
+    a: Any,
+    a_place: Any,
+    a_next: Any,
+    table: Any,
+    entry: Any,
+    b: Any,
+    b_place: Any,
+    b_next: Any,
+) -> Any:
+    """Add two columns of A, one after the other, times two rows of B to a tile.
+
+    Each as :func:`rank_one_update` does, but a row's place is looked up once.
+    """
+    result = tile(tile, rows, a, a_place, a_next, table, entry, b, b_place, b_next)
+    return result, _adding_scalars_times(tile, rows, a, table, b, columns=2)
 
 
 @intrinsic(prefer_literal=True)

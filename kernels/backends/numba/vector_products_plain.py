@@ -35,6 +35,23 @@ def rank_one_update(
     return tuple(total + product for total, product in zip(tile, products, strict=True))
 
 
+def rank_two_update(
+    tile: Tile,
+    rows: int,
+    a: FloatArray,
+    a_place: int,
+    a_next: int,
+    table: Any,
+    entry: int,
+    b: FloatArray,
+    b_place: int,
+    b_next: int,
+) -> Tile:
+    """Return the tile plus two columns of A times two rows of B."""
+    tile = rank_one_update(tile, rows, a, a_place, table, entry, b, b_place)
+    return rank_one_update(tile, rows, a, a_next, table, entry, b, b_next)
+
+
 def lanewise_update(
     tile: Tile,
     rows: int,
