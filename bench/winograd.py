@@ -8,7 +8,6 @@ measured. ``ratio`` is the direct time over Winograd's, ``model`` the same of th
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from kernels.ops import windows
 
 TURNS, TURN_SECONDS, FASTEST = 3, 0.06, 3
 FLOAT = np.dtype(np.float32)
+DIRECT, WINOGRAD = "direct", "winograd"
 CASES = {
     case.id: case for suite in cases.SUITES.values() for case in suite if isinstance(case, ConvCase)
 }
@@ -58,11 +58,11 @@ def _call(case: ConvCase, name: str) -> Callable[[], object]:
     return calls[name]
 
 
-def _work() -> None:
+def _work(algorithm: str) -> None:
     """Time what stdin names, turn by turn; the mean of the fastest calls goes to stdout."""
-    if winograd_cost.ENABLED:
-        for model in ("gather_cycles", "weight_cycles"):
-            setattr(winograd_cost, model, lambda *sizes: (1.0, 0.0))
+    cycles = (0.0, 1.0) if algorithm == DIRECT else (1.0, 0.0)
+    for model in ("gather_cycles", "weight_cycles"):
+        setattr(winograd_cost, model, lambda *sizes: cycles)
     known: dict[str, Callable[[], object]] = {}
     for line in sys.stdin:
         if line not in known:
@@ -77,11 +77,10 @@ def _work() -> None:
         print(np.mean(sorted(seconds)[:FASTEST]), flush=True)
 
 
-def _start(switch: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bench.winograd", "--worker"]
-    environment = os.environ | {"CNN_KERNELS_WINOGRAD": switch}
+def _start(algorithm: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench.winograd", "--worker", algorithm]
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True)
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
 
 def _ask(worker: subprocess.Popen[str], item: str) -> float:
@@ -93,7 +92,7 @@ def _ask(worker: subprocess.Popen[str], item: str) -> float:
 
 def _compare(names: Sequence[str]) -> None:
     print(f"{'case':<22} {'pass':<16} {'direct':>9} {'Winograd':>9} {'ratio':>6} {'model':>6}")
-    with _start("0") as direct, _start("1") as winograd:
+    with _start(DIRECT) as direct, _start(WINOGRAD) as winograd:
         for name in names:
             for pass_name, cycles in _cycles(_geometry(CASES[name])).items():
                 if cycles is None:
@@ -115,10 +114,10 @@ def main() -> None:
     """Print the table, or be one of the two processes."""
     parser = argparse.ArgumentParser(prog="python -m bench.winograd", description=__doc__)
     parser.add_argument("case", nargs="*", help="names of cases (all 3×3 of stride 1)")
-    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=(DIRECT, WINOGRAD), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        _work()
+        _work(options.worker)
         return
     unknown = [name for name in options.case if name not in CASES]
     if unknown:

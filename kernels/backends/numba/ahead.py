@@ -32,7 +32,7 @@ VARIABLE = "CNN_KERNELS_COMPILE_AHEAD"
 
 TASKS = (
     "updating.STEP_BLOCK",
-    "packing.UNPACK",
+    "unpacking.UNPACK",
     "plane_joining.MASK_BAND",
     "normalization_tasks.COMBINE",
     "channels.PULLBACK",

@@ -36,6 +36,7 @@ from kernels.backends.numba.plan_neighbours import Neighbours, best_neighbours
 from kernels.backends.numba.plan_pixels import backward_gathers
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import pairs, steps, tables
+from kernels.backends.numba.points import apart
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS
 from kernels.geometry import ConvGeometry
@@ -110,6 +111,8 @@ class Plan:
     @functools.cached_property
     def plain_size(self) -> int:
         """Elements of the weights, packed for the direct algorithm."""
+        if self.winograd:
+            return 0
         lanes = self.panel // PANEL_VECTORS
         if self.grouped:
             return self.grouped * lanes * self.out_group * self.terms
@@ -124,7 +127,8 @@ class Plan:
     @functools.cached_property
     def points_size(self) -> int:
         """Elements of the weights, transformed for Winograd's."""
-        return POINTS * self.panels * self.source_channels * self.panel if self.winograd else 0
+        size = apart(self.source_channels * self.panel, self.panel // PANEL_VECTORS)
+        return POINTS * self.panels * size if self.winograd else 0
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kernels.backends.numba.axes import Gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
+from kernels.backends.numba.points import apart
 from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 
 SCRATCH_BYTES = 256 * 1024
@@ -100,8 +101,8 @@ def winograd_cut(
     tiles = chunk * tile_rows * across
     scratch_rows, scratch_columns = TILE * tile_rows + 2, TILE * across + 2
     source = chunk * scratch_rows * scratch_columns * pixel
-    transformed = POINTS * (tiles * pixel + lanes)
-    products = POINTS * (tiles * PANEL_VECTORS + 1) * lanes
+    transformed = POINTS * apart(tiles * pixel, lanes)
+    products = POINTS * apart(tiles * PANEL_VECTORS * lanes, lanes)
     return {
         "chunk": chunk,
         "band_rows": TILE * tile_rows,

@@ -16,6 +16,7 @@ from kernels.backends.numba.packing import PACK_CHANNELS
 from kernels.backends.numba.plan import Gathering, Plan, cycles_of, is_winograd, plan_gathering
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import MOST_TERMS, pairs, steps, tap_offsets
+from kernels.backends.numba.points import apart
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS, TILE
 from kernels.geometry import ConvGeometry
@@ -80,7 +81,9 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     s["parts"] = -(-s["source_channels"] // s["part_channels"])
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
     _place_gradients(s, g, lanes)
-    total = int((POINTS * s["in_group"] if s["winograd"] else s["groups"] * s["terms"]) * s["row"])
+    total = int(s["groups"] * s["terms"] * s["row"])
+    if s["winograd"]:
+        total = POINTS * apart(int(s["in_group"] * s["row"]), lanes)
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
     across, vectors = -(-int(s["in_group"]) // PACK_CHANNELS), -(-int(s["out_group"]) // lanes)
     blocks = geometry.groups * across * vectors

@@ -48,11 +48,12 @@ from kernels.backends.numba.jobs import Job, run_jobs
 from kernels.backends.numba.keeping import keeps, kept_entries
 from kernels.backends.numba.memory import empty, flat_parameter
 from kernels.backends.numba.operands import PLAIN, UNTOUCHED, Finished, Loaded, counted
-from kernels.backends.numba.packing import PACK, UNPACK
-from kernels.backends.numba.plan import Plan
+from kernels.backends.numba.packing import PACK, block_size
+from kernels.backends.numba.plan import Plan, lanes_of
 from kernels.backends.numba.plan_weights import WeightPlan
 from kernels.backends.numba.reduction import add_up
 from kernels.backends.numba.tasks import Phase, Task, team_for
+from kernels.backends.numba.unpacking import UNPACK
 from kernels.backends.numba.winners import TAKE_WINNERS
 from kernels.capturing import also
 from kernels.geometry import ConvGeometry
@@ -161,7 +162,10 @@ def gathering(
         return table
 
     nest = Phase(gather, plan.tasks, _team(geometry))
-    own = plan.work + (plan.band_size if passing else 0)
+    window = geometry.height.kernel * geometry.width.kernel
+    own = max(
+        plan.work + (plan.band_size if passing else 0), block_size(window, lanes_of(source.dtype))
+    )
     return Job(before, nest, after, whole + (0 if kept else size), own, entries)
 
 
