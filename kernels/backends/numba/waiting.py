@@ -15,7 +15,7 @@ from kernels.backends.numba.jit import serial
 from kernels.backends.numba.vector_emitting import emit_pointer
 
 PATIENCE = 1000
-"""Looks, 20 to 50 µs, until it lets other threads have the core: one may wait for just this."""
+"""Looks, 10 to 40 µs, until it lets other threads have the core: one may wait for just this."""
 
 _can_pause = codegen_target()[0].startswith(("x86_64", "i686"))
 
