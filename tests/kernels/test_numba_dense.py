@@ -10,7 +10,7 @@ import pytest
 import kernels
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.dense import MOST_COLUMNS, MOST_ROWS
-from kernels.backends.numba.dense_backward import BLOCK_TERMS
+from kernels.backends.numba.dense_backward import BLOCK_TERMS, COPIED, TASKS
 from kernels.backends.numba.dense_kernel import BLOCK_BYTES, TILE_COLUMNS, TILE_ROWS
 from tests.kernels.comparing import assert_within, random
 
@@ -30,9 +30,16 @@ IN_BLOCKS = (
     (2, 3, BLOCK_TERMS + 1),
     (BLOCK_TERMS + 1, 3, 2),
 )
+WIDE = TASKS * TILE_WIDTH - 1
+COPIES = (
+    (COPIED, WIDE, COPIED),
+    (COPIED + 1, WIDE, COPIED + 3),
+    (COPIED - 1, WIDE, COPIED),
+    (COPIED, WIDE, BLOCK_TERMS + 1),
+)
 
 
-@pytest.mark.parametrize(("N", "I", "O"), [*IN_A_TILE, *IN_BLOCKS])
+@pytest.mark.parametrize(("N", "I", "O"), [*IN_A_TILE, *IN_BLOCKS, *COPIES])
 def test_linear_at_the_edges_of_tiles_and_blocks(N, I, O):
     x, weight, bias, grad_y = random(0, "float32", (N, I), (O, I), (O,), (N, O))
     got = (

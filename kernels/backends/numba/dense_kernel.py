@@ -87,9 +87,10 @@ def make_product_tile(*, whole: bool) -> Callable[..., None]:
 
     @serial
     def product_tile(
-        c, c_start, a, a_start, a_row, a_term, b, b_start, step, terms, ahead, rows, columns, more
-    ):
-        """Write a tile of ``a @ b``; rows of b and c are ``step`` long.
+        c, c_start, c_row, a, a_start, a_row, a_term, b, b_start, b_row, terms, later, ahead,
+        rows, columns, more,
+    ):  # fmt: skip
+        """Write a tile of ``a @ b``, and fetch ``later`` from ``ahead`` on, whose rows are c's.
 
         If ``more``, add to what c holds: by masks, without a branch, at which Numba would count
         references and spill the tile. What it writes is fetched before.
@@ -97,14 +98,14 @@ def make_product_tile(*, whole: bool) -> Callable[..., None]:
         width = lanes(c)
         total = repeat(zeros(c), TILE)
         for k in range(terms):
-            prefetch(b, ahead + k * step)
-            prefetch(c, c_start + k // TILE_COLUMNS % TILE_ROWS * step + k % TILE_COLUMNS * width)
+            prefetch(later, ahead + k * c_row)
+            prefetch(c, c_start + k // TILE_COLUMNS % TILE_ROWS * c_row + k % TILE_COLUMNS * width)
             left = broadcast_rows(a, a_start + k * a_term, a_row, rows - 1, TILE_ROWS)
-            right = load_columns(b, b_start + k * step, columns, TILE_COLUMNS)
+            right = load_columns(b, b_start + k * b_row, columns, TILE_COLUMNS)
             total = add_products(total, left, right)
         for i in range(TILE_ROWS):
             for j in range(TILE_COLUMNS):
-                place = c_start + i * step + j * width
+                place = c_start + i * c_row + j * width
                 if whole:
                     before = load_first(c, place, width * more)
                     store(c, place, add(before, total[i * TILE_COLUMNS + j]))
