@@ -8,11 +8,14 @@ from __future__ import annotations
 from itertools import count
 
 _numbers = count(1)
-_latest = 0
+_latest = next(_numbers)  # who has not looked yet has seen 0
 
 
 class Watched:
-    """What counts when an attribute of it is set or deleted; what happens inside one does not."""
+    """What counts when an attribute of it is set or deleted.
+
+    What happens inside one does not count, nor what goes past it, into ``vars(layer)`` say.
+    """
 
     __slots__ = ()
 

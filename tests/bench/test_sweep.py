@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -155,6 +156,22 @@ def test_limits_are_the_best_of_what_is_measured_before_and_after(capsys):
 @pytest.mark.parametrize(("factors", "status"), [((50, 50), 0), ((50, 50, 50), 1)])
 def test_a_disturbed_time_is_taken_again(factors, status):
     assert sweep.main([NAME], slower(*factors), machine()) == status
+
+
+def test_times_of_other_turns_are_no_pair(capsys):
+    """A neighbour is disturbed at first, and later the machine is slow: 3.1 and 4 x, never both."""
+    call = itertools.count()
+
+    def timer(cases):
+        at_first = next(call) == 0
+        times = steady(cases)
+        for case, seconds in zip(cases, times, strict=True):
+            factor = (3.1 if case.id == SLOW else 1.0) if at_first else 4.0
+            seconds["forward"] *= factor
+        return times
+
+    assert sweep.main([NAME], timer, machine()) == 0
+    assert f"0 of {3 * len(neighbours(BASES[0]))} pairs differ" in capsys.readouterr().out
 
 
 def test_quick_takes_fewer(capsys):

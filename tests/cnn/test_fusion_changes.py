@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -52,7 +55,7 @@ def test_changes_of_the_model_are_noticed(
     fused, unfused, image = trainers("mnist_cnn", backend)
     data = batch(image)
     before = unfused.evaluate(data)["loss"]
-    for trainer in (fused, unfused):
+    for trainer in (unfused, fused):  # a step of the unfused one sets gradients
         trainer.model.layers[11].bias.data += [0.5, 0, -0.5]
         trainer.step(*data)
         for _ in range(2):  # what the first one captures, the second looks through and replays
@@ -84,6 +87,43 @@ def test_changes_of_a_shortcut_are_noticed(backend: str) -> None:
         shortcut.stride, shortcut.out_channels = 4, 5
         (y,) = model.outputs([x], fuse=True)
         np.testing.assert_array_equal(y, model.forward(x, training=False))
+
+
+UNPICKLED = """
+import pickle, sys
+import numpy as np
+import cnn, kernels
+from cnn.changes import latest
+
+first = latest()
+model = pickle.loads(bytes.fromhex(sys.argv[1]))
+x = np.linspace(-1, 2, 128, dtype="float32").reshape(1, 2, 8, 8)
+with kernels.use_backend("numpy"):
+    model.outputs([x], fuse=True)
+    model.layers.pop()
+    (y,) = model.outputs([x], fuse=True)
+assert latest() == first, "nothing was set"
+assert y.shape == x.shape, y.shape
+"""
+
+
+def test_changes_of_a_model_are_noticed_if_nothing_was_ever_set() -> None:
+    """As in a process that unpickles a model without parameters."""
+    model = pickle.dumps(cnn.Sequential(cnn.ReLU(), cnn.MaxPool2d(2))).hex()
+    run = subprocess.run(
+        [sys.executable, "-c", UNPICKLED, model], capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_deleted_attribute_is_noticed() -> None:
+    model = cnn.Sequential(cnn.BatchNorm2d(2))
+    x = np.ones((1, 2, 3, 3), "float32")
+    for _ in range(2):
+        model.outputs([x])
+    del model.layers[0].eps
+    with pytest.raises(AttributeError, match="eps"):
+        model.outputs([x])
 
 
 @pytest.mark.parametrize("backend", ["numpy", "numba"])

@@ -64,11 +64,16 @@ import numpy as np
 from kernels.backends.numba.calls import integers_at
 from kernels.backends.numba.tasks import Phase, Task, run
 
-ROUNDS, TASKS = 40, 12
+ROUNDS, TASKS, OWN, THREADS = 40, 12, 64, 5
 
 def add_neighbours(work, call, index):
     before, after = integers_at(call[0], 0), integers_at(call[1], 0)
+    for i in range(64):
+        work[i] = index
     after[index] = before[index] + before[(index + 5) % 12] + 1
+    for i in range(64):
+        if work[i] != index:  # another thread writes into this one's memory
+            after[index] = -1
 
 task = Task(add_neighbours)
 rng = np.random.default_rng(0)
@@ -76,7 +81,7 @@ for repetition in range(200):
     rows = np.zeros((ROUNDS + 1, TASKS), np.int64)
     entries = [entry for i in range(ROUNDS) for entry in (rows[i], rows[i + 1])]
     phases = [Phase(task, TASKS, int(rng.integers(1, 6)), 2 * i) for i in range(ROUNDS)]
-    run(phases, entries, np.zeros(1, np.float32))
+    run(phases, entries, np.zeros(OWN * THREADS, np.float32), OWN)
     expected = np.zeros(TASKS, np.int64)
     for row in rows:
         assert (row == expected).all(), (repetition, row, expected)
@@ -86,9 +91,17 @@ print("done")
 
 
 @pytest.mark.compiled
-@pytest.mark.parametrize("threads", ["1", "2", "5"])
-def test_a_phase_begins_when_the_one_before_is_done_on_any_number_of_threads(threads):
-    environment = os.environ | {"NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+@pytest.mark.parametrize(
+    ("threads", "setting"),
+    [
+        *(("1", {}), ("2", {}), ("5", {})),
+        ("5", {"OMP_THREAD_LIMIT": "2"}),
+        ("5", {"NUMBA_THREADING_LAYER": "workqueue"}),
+    ],
+)
+def test_a_phase_begins_when_the_one_before_is_done_on_any_number_of_threads(threads, setting):
+    numbers = {"NUMBA_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+    environment = os.environ | numbers | setting
     run = subprocess.run(
         [sys.executable, "-c", DEPENDING],
         env=environment, capture_output=True, text=True, timeout=300,

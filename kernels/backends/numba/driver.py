@@ -99,8 +99,9 @@ def _run_as(member, members, tables, counters):
 
     For phases worth several threads there are counters of the shares that have been taken, one for
     each thread, and one of those that are done. Phases that follow one another and are worth one
-    thread are run by whichever comes first: working memory may be for one only. Nobody waits for a
-    member that has not begun: it has taken nothing, and what is its part the others take.
+    thread are run by whichever comes first: working memory may be for one only. A member waits for
+    what others have taken, or, where it is one too many for a phase, for member 0, of whichever
+    team: every threading layer begins that one without waiting, and it takes all that is left.
     """
     at, taken, single, mine = 0, 0, -1, True
     while at < len(tables):
@@ -145,7 +146,7 @@ def _pass(counters, done, mine):
 def run_tables(tables: NDArray[np.int64], single: bool) -> None:
     """Run the phases of tables that follow one another; ``single`` on this thread alone."""
     given = 1 if single else given_threads()
-    members, needed = _size(tables, given)
+    members, needed = (1, 0) if given == 1 else _size(tables, given)
     counters = np.zeros(needed, np.int64)
     if members == 1:
         _run_as(0, 1, tables, counters)

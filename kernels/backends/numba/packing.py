@@ -50,7 +50,10 @@ target channels they stay in the L1 cache."""
 
 
 def block_size(window: int, width: int) -> int:
-    """Return the elements in which weights of so many taps are turned over, lanes by ``width``."""
+    """Return the elements in which weights of so many taps are turned over, lanes by ``width``.
+
+    A vector of rows more, since the last square may have so many behind them.
+    """
     return (_channels_together(window) * window + width) * width
 
 

@@ -162,10 +162,8 @@ def gathering(
         return table
 
     nest = Phase(gather, plan.tasks, _team(geometry))
-    window = geometry.height.kernel * geometry.width.kernel
-    own = max(
-        plan.work + (plan.band_size if passing else 0), block_size(window, lanes_of(source.dtype))
-    )
+    window, lanes = geometry.height.kernel * geometry.width.kernel, lanes_of(source.dtype)
+    own = max(plan.work + (plan.band_size if passing else 0), block_size(window, lanes))
     return Job(before, nest, after, whole + (0 if kept else size), own, entries)
 
 

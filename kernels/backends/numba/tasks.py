@@ -1,4 +1,4 @@
-"""Tasks, and the one parallel loop that runs them.
+"""Tasks, and the tables that the driver is given to run them.
 
 An operation is a table of addresses and numbers, and a few phases; a phase is a task and how often
 it is run. A task is compiled on its own and called by its address with the table. So a new

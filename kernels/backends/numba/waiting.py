@@ -29,7 +29,7 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
         """Leave what two threads of a core share to the other one for a moment."""
 
     def yield_core() -> None:
-        """Let another thread run that waits for the core."""
+        """Let another thread run that waits for the core; on Windows, only pause."""
 
 else:
 
