@@ -56,6 +56,9 @@ WIDTH = 160
 Seconds = dict[str, float]
 """Of each pass."""
 
+Timed = dict[tuple[str, str], list[tuple[Seconds, Seconds]]]
+"""Of a base and a neighbour, by their names: those of both, each time."""
+
 Timer = Callable[[Sequence[ConvCase]], list[Seconds]]
 """Times convolutions, in turn."""
 
@@ -119,7 +122,7 @@ def sweep(
     """
     edges = [(axis, base, other) for base in bases for axis, other in neighbours(base)]
     limits = measuring()
-    timed: dict[tuple[str, str], list[tuple[Seconds, Seconds]]] = {}
+    timed: Timed = {}
     for done, base in enumerate(bases):
         show(base.id, done, len(bases))
         others = [other for _, one, other in edges if one is base]
@@ -134,19 +137,13 @@ def sweep(
         ]
         for done, (base, other) in enumerate(doubtful):
             show(f"{base.id} and {other.id} again", done, len(doubtful))
-            of_base, of_other = timer([base, other])
-            timed[base.id, other.id].append((of_base, of_other))
+            one, two = timer([base, other])
+            timed[base.id, other.id].append((one, two))
     limits = limits.best(measuring())
     return [pair for edge in edges for pair in _pairs(*edge, timed, limits)]
 
 
-def _pairs(
-    axis: str,
-    base: ConvCase,
-    other: ConvCase,
-    timed: dict[tuple[str, str], list[tuple[Seconds, Seconds]]],
-    limits: Limits,
-) -> list[Pair]:
+def _pairs(axis: str, base: ConvCase, other: ConvCase, timed: Timed, limits: Limits) -> list[Pair]:
     """Return a pair for each pass, as the turns saw it in which it differed least."""
     return [
         min(
