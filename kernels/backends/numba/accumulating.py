@@ -25,7 +25,7 @@ from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import band_in_place, load_band
-from kernels.backends.numba.micro_kernel import SUMS, ZEROS, multiply_panel, prepare
+from kernels.backends.numba.micro_kernel import ROWS, SUMS, ZEROS, multiply_panel, prepare
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, lanes, pointer
 from kernels.backends.numba.winograd import accumulate_winograd, transform_sources
@@ -109,7 +109,7 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table
             for i in range(0, rows, s.block_rows):
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, source, work, later, table, s.first_term, terms, V,
+                    sums, sums, source, work, later, table, s.first_term, terms, V, ROWS * s.paired,
                     line, min(end, line + step), SUMS if add or i > 0 else ZEROS, m + v, 0,
                     group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
                     i, min(rows, i + s.block_rows),

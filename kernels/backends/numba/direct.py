@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kernels.backends.numba.calls import block_at, phase_at
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.micro_kernel import START, SUMS, multiply_panel
+from kernels.backends.numba.micro_kernel import START, SUMS, TERMS, multiply_panel
 
 
 @serial
@@ -43,7 +43,7 @@ def convolve_direct(
                     block = block_at(blocks, k)
                     multiply_panel(
                         target, start, source, weights, later, table, phase.first_row, pixels, V,
-                        line, min(end, line + step), SUMS if k > phase.first_block else START,
+                        TERMS * s.paired, line, min(end, line + step), SUMS if k > phase.first_block else START,
                         c, c, group * s.in_group, 1,
                         (b + block.terms_before) * s.panel, s.panel, block.first, block.last,
                     )  # fmt: skip

@@ -11,13 +11,14 @@ image, and from several images: with rows at a fixed distance, images of 7 × 7 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.standalone import Standalone
 from kernels.backends.numba.vector import (
+    add_pairs,
     add_rows,
     add_rows_first,
     lanes,
@@ -26,8 +27,11 @@ from kernels.backends.numba.vector import (
     rank_one_update,
     rank_two_update,
     repeat_row,
+    row_pair_update,
     store_rows,
     store_rows_first,
+    taken_apart,
+    term_pair_update,
 )
 
 PANEL_VECTORS = 2
@@ -42,6 +46,9 @@ what says where a row is, 74 %; four at a time 78 %, but lower tiles less. 2 vec
 
 ZEROS, START, SUMS = range(3)
 """What C begins from: zeros; a row that is the same for all, as a bias; what it holds."""
+
+NOTHING, TERMS, ROWS = range(3)
+"""What lies in memory two by two, so that a tile of one vector multiplies pairs."""
 
 
 def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[..., Any]:
@@ -96,11 +103,73 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
     return tile
 
 
-def _make_product(vectors: int) -> Callable[..., Any]:
-    """Make the product for any number of rows: as many of the highest tile as fit, then lower."""
-    rows_0, rows_1, rows_2, rows_3, rows_4 = TILE_ROWS
-    tile_0, tile_1, tile_2, tile_3, tile_4 = (_make_tile(rows, vectors) for rows in TILE_ROWS)
-    tile_ahead = _make_tile(rows_0, vectors, ahead=True) if vectors == PANEL_VECTORS else tile_0
+def _make_term_pair_tile(rows: int) -> Callable[..., Any]:
+    """Make the product for ``rows`` rows by one vector, two terms side by side.
+
+    What a pair of A's elements is multiplied by are two vectors: so many loads as a tile of two
+    vectors has. A's columns lie side by side (``a_k`` is 1), and segments have even lengths.
+    """
+
+    @serial
+    def tile(
+        c, start, a, b, later, line, table, row, valid,
+        begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last,
+    ):  # fmt: skip
+        pairs = repeat_row(start, start_place, 0, rows, 2)
+        for s in range(first, last):
+            place = a_place + table[2 * s]
+            for _ in range(table[2 * s + 1] // 2):
+                pairs = term_pair_update(pairs, rows, a, place, table, 2 * row, b, b_place, b_k)
+                place += 2
+                b_place += 2 * b_k
+        total = repeat_row(start, start_place, valid if begin == START else 0, rows, 1)
+        if begin == SUMS:
+            total = add_rows_first(total, rows, c, c_place, table, 2 * row + 1, valid)
+        total = add_pairs(total, pairs)
+        store_rows_first(total, rows, c, c_place, table, 2 * row + 1, valid)
+        return line
+
+    return tile
+
+
+def _make_row_pair_tile(pairs: int) -> Callable[..., Any]:
+    """Make the product for twice ``pairs`` rows by one vector; rows lie in memory two by two.
+
+    So what a pair of A's elements is multiplied by are two vectors here, too.
+    """
+    rows = 2 * pairs
+
+    @serial
+    def tile(
+        c, start, a, b, later, line, table, row, valid,
+        begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last,
+    ):  # fmt: skip
+        total = repeat_row(start, start_place, 0, rows, 1)
+        for s in range(first, last):
+            place = a_place + table[2 * s]
+            for _ in range(table[2 * s + 1]):
+                total = row_pair_update(total, pairs, a, place, table, 2 * row, b, b_place)
+                place += a_k
+                b_place += b_k
+        total = taken_apart(total)
+        if begin == SUMS:
+            total = add_rows(total, rows, c, c_place, table, 2 * row + 1)
+        store_rows(total, rows, c, c_place, table, 2 * row + 1)
+        return line
+
+    return tile
+
+
+def _make_product(
+    tiles: Iterable[Callable[..., Any]], rows: Sequence[int], ahead: Callable[..., Any] | None
+) -> Callable[..., Any]:
+    """Make the product for any number of rows: as many of the highest tile as fit, then lower.
+
+    ``ahead`` is the highest tile that fetches what comes later, if there is one.
+    """
+    rows_0, rows_1, rows_2, rows_3, rows_4 = rows
+    tile_0, tile_1, tile_2, tile_3, tile_4 = tiles
+    tile_ahead = ahead or tile_0
 
     @serial
     def product(c, start, a, b, later, line, until, table, row, M, valid, steps):
@@ -128,11 +197,20 @@ def _make_product(vectors: int) -> Callable[..., Any]:
     return product
 
 
-_wide, _narrow = _make_product(PANEL_VECTORS), _make_product(1)
+_wide = _make_product(
+    (_make_tile(rows, PANEL_VECTORS) for rows in TILE_ROWS),
+    TILE_ROWS,
+    _make_tile(TILE_ROWS[0], PANEL_VECTORS, ahead=True),
+)
+_narrow = _make_product((_make_tile(rows, 1) for rows in TILE_ROWS), TILE_ROWS, None)
+_by_terms = _make_product(map(_make_term_pair_tile, TILE_ROWS), TILE_ROWS, None)
+_by_rows = _make_product(
+    map(_make_row_pair_tile, TILE_ROWS), [2 * pairs for pairs in TILE_ROWS], None
+)
 
 
 def multiply_panel(
-    c, start, a, b, later, table, row, M, V, line, until,
+    c, start, a, b, later, table, row, M, V, paired, line, until,
     begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last,
 ):  # fmt: skip
     """``C = A @ B`` for a panel: M rows, ``V`` columns, at most PANEL_VECTORS vectors.
@@ -143,14 +221,21 @@ def multiply_panel(
     B's rows are ``b_k`` apart from ``b[b_place]`` on. ``begin`` says what is added to, START being
     ``start[start_place]`` and so on. What follows the product needs ``later[line : until]``, about:
     it is fetched. All operands are pointers.
+
+    ``paired`` says what lies in memory two by two, where there is one vector: TERMS, A's columns,
+    where B's rows are interleaved; ROWS, those of A; or NOTHING.
     """
     steps = begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last
     width = lanes(c)
     if width < V:
         _wide(c, start, a, b, later, line, until, table, row, M, V - width, steps)
+    elif paired == TERMS:
+        _by_terms(c, start, a, b, later, line, until, table, row, M, V, steps)
+    elif paired == ROWS:
+        _by_rows(c, start, a, b, later, line, until, table, row, M, V, steps)
     else:
         _narrow(c, start, a, b, later, line, until, table, row, M, V, steps)
 
 
-prepare = Standalone(multiply_panel, pointers=5, integers=14).prepare
+prepare = Standalone(multiply_panel, pointers=5, integers=15).prepare
 """To be called with a dtype before any loop nest that multiplies."""

@@ -1,7 +1,8 @@
 """Weights in the order in which the micro-kernel reads them.
 
 A panel is a few vectors of target channels; its rows follow one another in memory, padded with
-zeros.
+zeros. Of one that is a single vector wide each two rows are interleaved, for the micro-kernel to
+multiply pairs of terms.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from kernels.backends.numba.vector import (
     add,
     at_address,
     constant,
+    interleaved,
     lanes,
     load,
     load_first,
@@ -107,6 +109,22 @@ def _pack(work, source, own, call, index, s):
             else:
                 to = place + block * s.panel + lane
                 _store_terms(work, channels, plain, to, valid, own, call, s)
+    if s.paired > 0 and own * s.neighbours <= width:
+        if s.winograd > 0:
+            apart = points_apart(s.in_group * s.panel, width)
+            for point in range(36):
+                _pair_rows(points, (index * 36 + point) * apart, s.in_group, s.panel)
+        else:
+            _pair_rows(plain, place, s.terms, s.panel)
+
+
+@serial
+def _pair_rows(packed, place, rows, step):
+    """Interleave each two rows of one vector; the second gets what does not fit into the first."""
+    width = lanes(packed)
+    for row in range(place, place + rows * step, 2 * step):
+        pairs = interleaved(load(packed, row), load(packed, row + step))
+        store_each(pairs, packed, row, step, width)
 
 
 @serial

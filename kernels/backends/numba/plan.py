@@ -298,4 +298,5 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "winograd": winograd,
         "neighbours": together,
         "grouped": vectors,
+        "paired": vectors == 0 and in_group % 2 == 0,
     }

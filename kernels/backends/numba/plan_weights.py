@@ -169,7 +169,8 @@ def _winograd_terms(s: Any) -> tuple[Table, Table]:
 def _direct_terms(s: Any, geometry: ConvGeometry, lanes: int) -> tuple[Table, Table]:
     """Return a task's rows of pixels as segments, and where the terms and their sums begin.
 
-    The terms of a channel follow one another, so that fewer channels have the first ones.
+    The terms of a channel, or of two that are paired, follow one another, so that fewer channels
+    have the first ones.
     """
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
     image = np.arange(int(s["chunk"]))[:, None] * int(s["scratch_rows"])
@@ -178,8 +179,9 @@ def _direct_terms(s: Any, geometry: ConvGeometry, lanes: int) -> tuple[Table, Ta
     segments[:, 0] = row.reshape(-1) * int(s["scratch_columns"] * s["pixel"])
     segments[:, 1] = columns.target_size
     taps = tap_offsets(s, (rows, rows.phases[0]), (columns, columns.phases[0]))
-    channel = np.arange(min(int(s["in_group"]), int(s["part_channels"])))[:, None]
-    term = np.arange(len(taps)) * int(s["in_group"]) + channel
+    channels, together = min(int(s["in_group"]), int(s["part_channels"])), 1 + int(s["paired"])
+    channel = np.arange(channels).reshape(-1, 1, together)
+    tap, term = np.array(taps)[:, None], np.arange(len(taps))[:, None] * int(s["in_group"])
     step, between = (lanes, lanes) if s["grouped"] else (1, int(s["row"]))
-    places = np.stack((taps + step * channel, term * between), axis=-1)
-    return segments, places.reshape(-1, 2)
+    places = np.broadcast_arrays(tap + step * channel, (term + channel) * between)
+    return segments, np.stack(places, axis=-1).reshape(-1, 2)

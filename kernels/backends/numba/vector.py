@@ -13,6 +13,13 @@ import numba
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_dealing_plain import dealt, gathered
+    from kernels.backends.numba.vector_pairs_plain import (
+        add_pairs,
+        interleaved,
+        row_pair_update,
+        taken_apart,
+        term_pair_update,
+    )
     from kernels.backends.numba.vector_plain import (
         add,
         add_integers,
@@ -119,6 +126,13 @@ else:
         store,
         store_first,
     )
+    from kernels.backends.numba.vector_pairs import (
+        add_pairs,
+        interleaved,
+        row_pair_update,
+        taken_apart,
+        term_pair_update,
+    )
     from kernels.backends.numba.vector_pointers import (
         address,
         at_address,
@@ -158,6 +172,7 @@ else:
 __all__ = [
     "add",
     "add_integers",
+    "add_pairs",
     "add_products",
     "add_rows",
     "add_rows_first",
@@ -177,6 +192,7 @@ __all__ = [
     "exponential",
     "gathered",
     "greater_or_nan",
+    "interleaved",
     "lanes",
     "lanewise_update",
     "largest_lane",
@@ -200,6 +216,7 @@ __all__ = [
     "repeat",
     "repeat_row",
     "replaced",
+    "row_pair_update",
     "select",
     "splat",
     "square_root",
@@ -212,7 +229,9 @@ __all__ = [
     "store_rows_first",
     "subtract",
     "sum_lanes",
+    "taken_apart",
     "tap_matches",
+    "term_pair_update",
     "turn_square",
     "zeros",
     "zeros_bundle",

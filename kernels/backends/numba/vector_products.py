@@ -43,7 +43,7 @@ def repeat_row(typing: Any, array: Any, place: Any, count: Any, rows: Any, vecto
     return tile(array, types.intp, types.intp, rows, vectors), generate
 
 
-def _row_place(builder: Any, start: Any, i: int) -> Any:
+def row_place(builder: Any, start: Any, i: int) -> Any:
     """Emit the load of the place of a tile's row i from every second entry of a table.
 
     As an atomic load, by the same instruction: so LLVM leaves it where it is needed. Ahead of the
@@ -87,7 +87,7 @@ def _make_update(emit_factor: Callable[..., Any]) -> Any:
             columns_of_a = [emit_pointer(context, builder, a, a_value, first) for first in of_a]
             places = emit_pointer(context, builder, table, table_value, table_first)
             for i in range(rows.literal_value):
-                place = _row_place(builder, places, i)
+                place = row_place(builder, places, i)
                 for column, row in zip(columns_of_a, rows_of_b, strict=True):
                     factor = emit_factor(context, builder, vector, builder.gep(column, [place]))
                     for j in range(vectors):
@@ -184,7 +184,7 @@ def _make_tile_access(store: bool, masked: bool) -> Any:
             start = emit_pointer(context, builder, array, value, first)
             places = emit_pointer(context, builder, table, table_value, table_first)
             for i in range(rows.literal_value):
-                row = builder.gep(start, [_row_place(builder, places, i)])
+                row = builder.gep(start, [row_place(builder, places, i)])
                 row = builder.bitcast(row, context.get_value_type(vector).as_pointer())
                 for j in range(vectors):
                     place = builder.gep(row, [ir.IntType(64)(j)])
@@ -254,7 +254,7 @@ def prefetch_rows(
         start = emit_pointer(context, builder, array, *arguments[2:4])
         places = emit_pointer(context, builder, table, *arguments[4:6])
         for i in range(rows.literal_value):
-            row = builder.gep(start, [_row_place(builder, places, i)])
+            row = builder.gep(start, [row_place(builder, places, i)])
             row = builder.bitcast(row, context.get_value_type(vector).as_pointer())
             for j in range(vectors):
                 emit_prefetch(builder, builder.gep(row, [ir.IntType(64)(j)]), to_write=True)

@@ -12,7 +12,7 @@ rows; between the two, a tile's values are in a small buffer that stays in the L
 from __future__ import annotations
 
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.micro_kernel import SUMS, ZEROS, multiply_panel
+from kernels.backends.numba.micro_kernel import ROWS, SUMS, TERMS, ZEROS, multiply_panel
 from kernels.backends.numba.points import points_apart
 from kernels.backends.numba.vector import (
     add,
@@ -166,7 +166,7 @@ def convolve_winograd(
         for point in range(36):
             products = s.products_place + point * products_apart
             multiply_panel(
-                work, start, work, weights, later, table, 1, tiles, columns,
+                work, start, work, weights, later, table, 1, tiles, columns, TERMS * s.paired,
                 line, min(end, line + step), ZEROS, products, 0, point * sources_apart, 1,
                 (panel * 36 + point) * weights_apart, s.panel, 0, 1,
             )  # fmt: skip
@@ -213,9 +213,9 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
             c = point * sums_apart + c_from * s.row + v
             multiply_panel(
                 sums, sums, work, work, later, table, s.first_term, c_to - c_from,
-                min(s.panel, s.row - v), line, min(end, line + step), SUMS if add else ZEROS, c, 0,
-                point * sources_apart, s.pixel, s.products_place + point * products_apart,
-                s.panel, tiles, tiles + 1,
+                min(s.panel, s.row - v), ROWS * s.paired, line, min(end, line + step),
+                SUMS if add else ZEROS, c, 0, point * sources_apart, s.pixel,
+                s.products_place + point * products_apart, s.panel, tiles, tiles + 1,
             )  # fmt: skip
             line += step
 

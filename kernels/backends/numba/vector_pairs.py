@@ -1,0 +1,192 @@
+"""Vectors of pairs, and tiles of sums of them, as Numba intrinsics.
+
+Two vectors, one interleaved with the other, are two vectors again: a pair's elements lie side by
+side. Interleaved is each 16 bytes with the other's, which is one instruction and needs no table.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from kernels.backends.numba.vector_emitting import (
+    VectorType,
+    emit_load,
+    emit_multiply_add,
+    emit_pointer,
+    emit_vector_pointer,
+    lane_order,
+    vector_of,
+)
+from kernels.backends.numba.vector_products import row_place
+
+
+@intrinsic(prefer_literal=True)
+def term_pair_update(
+    typing: Any,
+    tile: Any,
+    rows: Any,
+    a: Any,
+    a_place: Any,
+    table: Any,
+    entry: Any,
+    b: Any,
+    b_place: Any,
+    b_step: Any,
+) -> Any:
+    """Add two columns of A that lie side by side times two rows of B, interleaved, to a tile.
+
+    To lane l of ``tile[i, j]`` it adds ``a[a_place + table[entry + 2 · i] + l % 2]`` times
+    ``b[b_place + j · b_step + l]``: for a pair's even lane what even terms give, for its odd one
+    what odd ones do.
+    """
+    vector = vector_of(a)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, a_value, a_first, table_value, table_first, b_value, at, step = arguments
+        items = cgutils.unpack_tuple(builder, sums)
+        pairs = []
+        for place in (at, builder.add(at, step)):
+            pointer = emit_vector_pointer(context, builder, vector, b, b_value, place)
+            pairs.append(emit_load(context, builder, vector, pointer))
+        column = emit_pointer(context, builder, a, a_value, a_first)
+        places = emit_pointer(context, builder, table, table_value, table_first)
+        for i in range(rows.literal_value):
+            pointer = builder.gep(column, [row_place(builder, places, i)])
+            _add_products(context, builder, vector, pointer, pairs, items, i)
+        return context.make_tuple(builder, tile, items)
+
+    integer = types.intp
+    result = tile(tile, rows, a, integer, table, integer, b, integer, integer)
+    return result, generate
+
+
+@intrinsic(prefer_literal=True)
+def row_pair_update(
+    typing: Any,
+    tile: Any,
+    rows: Any,
+    a: Any,
+    a_place: Any,
+    table: Any,
+    entry: Any,
+    b: Any,
+    b_place: Any,
+) -> Any:
+    """Add a column of A, whose rows lie side by side two by two, times a row of B to a tile.
+
+    To lane l of ``tile[i]`` it adds ``a[a_place + table[entry + 4 · i] + l % 2]`` times an element
+    of a vector of B, interleaved with itself: row 2 · i is in even lanes, the next in odd ones.
+    """
+    vector = vector_of(a)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, a_value, a_first, table_value, table_first, b_value, at = arguments
+        items = cgutils.unpack_tuple(builder, sums)
+        pointer = emit_vector_pointer(context, builder, vector, b, b_value, at)
+        row = emit_load(context, builder, vector, pointer)
+        pairs = _emit_interleaved(builder, vector, row, row)
+        column = emit_pointer(context, builder, a, a_value, a_first)
+        places = emit_pointer(context, builder, table, table_value, table_first)
+        for i in range(rows.literal_value):
+            pointer = builder.gep(column, [row_place(builder, places, 2 * i)])
+            _add_products(context, builder, vector, pointer, pairs, items, i)
+        return context.make_tuple(builder, tile, items)
+
+    integer = types.intp
+    result = tile(tile, rows, a, integer, table, integer, b, integer)
+    return result, generate
+
+
+def _add_products(
+    context: Any, builder: Any, vector: VectorType, pointer: Any, pairs: Any, items: Any, i: int
+) -> None:
+    """Emit the products of a pair in memory and two vectors of them, added to a tile's row i."""
+    factors = _emit_pair(context, builder, vector, pointer)
+    for j in range(2):
+        at = 2 * i + j
+        items[at] = emit_multiply_add(context, builder, vector, factors, pairs[j], items[at])
+
+
+def _emit_pair(context: Any, builder: Any, vector: VectorType, pointer: Any) -> Any:
+    """Emit the load of two elements into all even and all odd lanes."""
+    element = context.get_value_type(vector).element
+    pair = builder.load(
+        builder.bitcast(pointer, ir.VectorType(element, 2).as_pointer()),
+        align=vector.dtype.bitwidth // 8,
+    )
+    return builder.shuffle_vector(pair, pair, lane_order([0, 1] * (vector.lanes // 2)))
+
+
+@intrinsic
+def interleaved(typing: Any, one: Any, other: Any) -> Any:
+    """Return the two vectors of a pair of each lane's element and the other vector's."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        values = _emit_interleaved(builder, one, *arguments)
+        return context.make_tuple(builder, signature.return_type, values)
+
+    return types.UniTuple(one, 2)(one, other), generate
+
+
+@intrinsic
+def taken_apart(typing: Any, tile: Any) -> Any:
+    """Return the vectors that each two of a tile's were interleaved of."""
+    vector = tile.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        items = cgutils.unpack_tuple(builder, arguments[0])
+        pairs = zip(items[::2], items[1::2], strict=True)
+        values = [one for pair in pairs for one in _emit_taken_apart(builder, vector, *pair)]
+        return context.make_tuple(builder, tile, values)
+
+    return tile(tile), generate
+
+
+@intrinsic
+def add_pairs(typing: Any, total: Any, tile: Any) -> Any:
+    """Add what even and odd terms have summed up to in a tile to one of half as many vectors."""
+    vector = total.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        items, pairs = (cgutils.unpack_tuple(builder, value) for value in arguments)
+        for i, item in enumerate(items):
+            even, odd = _emit_taken_apart(builder, vector, *pairs[2 * i : 2 * i + 2])
+            items[i] = builder.fadd(item, builder.fadd(even, odd))
+        return context.make_tuple(builder, total, items)
+
+    return total(total, tile), generate
+
+
+def _emit_interleaved(builder: Any, vector: VectorType, one: Any, other: Any) -> list[Any]:
+    return _emit_moved(builder, one, other, _interleaving(vector))
+
+
+def _emit_taken_apart(builder: Any, vector: VectorType, one: Any, other: Any) -> list[Any]:
+    order = _interleaving(vector)
+    return _emit_moved(builder, one, other, [order.index(lane) for lane in range(len(order))])
+
+
+def _emit_moved(builder: Any, one: Any, other: Any, order: list[int]) -> list[Any]:
+    """Emit two vectors of the lanes of two, in this order."""
+    half = len(order) // 2
+    return [
+        builder.shuffle_vector(one, other, lane_order(lanes))
+        for lanes in (order[:half], order[half:])
+    ]
+
+
+def _interleaving(vector: VectorType) -> list[int]:
+    """Return which lanes of two vectors, one behind the other, interleaved ones consist of."""
+    block = 128 // vector.dtype.bitwidth
+    return [
+        start + lane + of
+        for first in (0, block // 2)
+        for start in range(0, vector.lanes, block)
+        for lane in range(first, first + block // 2)
+        for of in (0, vector.lanes)
+    ]
