@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,13 +26,15 @@ from kernels.backends.numba import (
     plan_weights,
 )
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.micro_kernel import START, SUMS, ZEROS
+from kernels.backends.numba.micro_kernel import NOTHING, ROWS, START, SUMS, TERMS, ZEROS
 from kernels.backends.numba.vector import pointer
 from kernels.geometry import Axis, output_size
 from kernels.ops import windows
 
 ROOT = Path(__file__).parents[2]
 LANES = REGISTER_BYTES // 4
+
+WINDOW = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
 
 # Just below, at and above each limit of a tile; 0 and 1 rows; every number of columns that matters.
 EDGES = list(
@@ -44,11 +47,11 @@ EDGES = list(
 
 
 @numba.njit
-def _multiply(c, start, a, b, table, M, V, steps, fetched):
+def _multiply(c, start, a, b, table, M, V, steps, fetched, paired):
     begin, row, a_k, b_k = steps
     micro_kernel.multiply_panel(
         *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0)),
-        *(pointer(a, 0), pointer(table, 0), row, M, V, 0, fetched),
+        *(pointer(a, 0), pointer(table, 0), row, M, V, paired, 0, fetched),
         *(begin, 2, 1, 4, a_k, 3, b_k, 0, row),
     )
 
@@ -74,19 +77,87 @@ def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
             k_b += 1
     micro_kernel.prepare(np.dtype("float32"))
     table = np.concatenate((segments, places)).reshape(-1)
-    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k), fetched)
+    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k), fetched, NOTHING)
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("M", sorted({M for M, _, _ in EDGES}))
+@pytest.mark.parametrize("V", [1, LANES - 1, LANES])
+@pytest.mark.parametrize("lengths", [(), (2,), (6, 4)])
+@pytest.mark.parametrize("begin", [ZEROS, START, SUMS])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tiles_of_one_vector_on_pairs_of_terms(M, V, lengths, begin, dtype):
+    """B's rows are interleaved two by two, each 16 bytes with the other row's."""
+    rng, lanes, b_k = np.random.default_rng(0), REGISTER_BYTES // np.dtype(dtype).itemsize, 40
+    V = min(V, lanes)
+    a, b, start, c = (rng.standard_normal(n).astype(dtype) for n in (900, 10 * b_k, 2000, 2000))
+    b = b.reshape(10, b_k)
+    packed = b.copy()
+    for k in range(0, 10, 2):
+        both = b[k : k + 2, :lanes].reshape(2, -1, 16 // b.itemsize)
+        halves = both.transpose(1, 2, 0).reshape(len(both[0]), 2, -1)
+        packed[k : k + 2, :lanes] = halves.transpose(1, 0, 2).reshape(2, -1)
+    segments = np.array([(12 * i, length) for i, length in enumerate(lengths)], np.int64)
+    segments = segments.reshape(-1, 2)
+    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
+    wanted, row = c.copy(), 0
+    rows = 2 + places[:, 1:] + np.arange(V)
+    if begin != SUMS:
+        wanted[rows] = start[1 : 1 + V] if begin == START else 0
+    for offset, length in segments:
+        for k in range(length):
+            wanted[rows] += a[4 + places[:, :1] + offset + k] * b[row, :V]
+            row += 1
+    micro_kernel.prepare(np.dtype(dtype))
+    table = np.concatenate((segments, places)).reshape(-1)
+    packed = np.concatenate((np.zeros(3, dtype), packed.reshape(-1)))
+    _multiply(c, start, a, packed, table, M, V, (begin, len(segments), 1, b_k), 0, TERMS)
+    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("M", sorted({2 * M for M, _, _ in EDGES}))
+@pytest.mark.parametrize("lengths", [(), (3,), (5, 2)])
+@pytest.mark.parametrize("begin", [ZEROS, SUMS])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_tiles_of_one_vector_on_pairs_of_rows(M, lengths, begin, dtype):
+    """A's rows lie side by side two by two; those of C anywhere."""
+    rng, lanes = np.random.default_rng(0), REGISTER_BYTES // np.dtype(dtype).itemsize
+    a_k, b_k = 3, lanes + 1
+    a, b, c = (rng.standard_normal(n).astype(dtype) for n in (900, 9 * b_k, 4000))
+    segments = np.array([(20 * i, length) for i, length in enumerate(lengths)], np.int64)
+    segments = segments.reshape(-1, 2)
+    firsts = np.repeat(2 * rng.permutation(400)[: M // 2], 2) + np.arange(M) % 2
+    places = np.stack((firsts, b_k * rng.permutation(M)), axis=-1)
+    wanted, row = c.copy(), 0
+    rows = 2 + places[:, 1:] + np.arange(lanes)
+    if begin == ZEROS:
+        wanted[rows] = 0
+    for offset, length in segments:
+        for k in range(length):
+            column = a[4 + places[:, :1] + offset + k * a_k]
+            wanted[rows] += column * b[3 + row * b_k :][:lanes]
+            row += 1
+    micro_kernel.prepare(np.dtype(dtype))
+    table = np.concatenate((segments, places)).reshape(-1)
+    _multiply(c, c, a, b, table, M, lanes, (begin, len(segments), a_k, b_k), 0, ROWS)
+    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
+
+
+HIGHEST = micro_kernel.TILE_ROWS[0]
+TILES = {
+    **{f"{n}x2": micro_kernel._make_tile(n, 2) for n in micro_kernel.TILE_ROWS},
+    f"{HIGHEST}x2-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True),
+    **{f"{n}-terms": micro_kernel._make_term_pair_tile(n) for n in micro_kernel.TILE_ROWS},
+    **{f"{n}-rows": micro_kernel._make_row_pair_tile(n) for n in micro_kernel.TILE_ROWS},
+}
 
 
 @pytest.mark.compiled
 @pytest.mark.skipif(REGISTER_BYTES != 64, reason="counts AVX-512 registers")
-@pytest.mark.parametrize(
-    ("rows", "ahead"),
-    [*((rows, False) for rows in micro_kernel.TILE_ROWS), (micro_kernel.TILE_ROWS[0], True)],
-)
-def test_the_tile_stays_in_registers(rows, ahead):
+@pytest.mark.parametrize("name", TILES)
+def test_the_tile_stays_in_registers(name):
     """The inner loops: full-width FMAs on distinct accumulators, and nothing stored."""
-    tile = micro_kernel._make_tile(rows, micro_kernel.PANEL_VECTORS, ahead=ahead)
+    tile, rows = TILES[name], int(re.match(r"\d+", name)[0])
 
     @numba.njit
     def run(c, a, b, table):
@@ -96,12 +167,12 @@ def test_the_tile_stays_in_registers(rows, ahead):
         )
 
     operands = (np.zeros(2000, np.float32) for _ in range(3))
-    run(*operands, np.zeros(2 * rows + 2, np.int64))
+    run(*operands, np.zeros(4 * rows + 2, np.int64))
     (assembly,) = run.inspect_asm().values()
     loops = [block for block in _blocks(assembly) if any("vfmadd" in line for line in block)]
     sums = {line.split()[-1] for loop in loops for line in loop if "vfmadd" in line}
-    assert len(sums) >= rows * micro_kernel.PANEL_VECTORS
-    assert ("prefetch" in "".join(itertools.chain(*loops))) == ahead
+    assert len(sums) >= 2 * rows
+    assert ("prefetch" in "".join(itertools.chain(*loops))) == name.endswith("ahead")
     for loop in loops:
         fmas = [line for line in loop if "vfmadd" in line]
         assert all("zmm" in line for line in fmas)
@@ -298,6 +369,40 @@ def test_weight_gradients_whose_sums_are_parted(x_shape, weight_shape):
     found, wanted = (
         kernels.conv2d_backward_weight(grad_y, x, weight_shape, backend=name, **window)
         for name in ("numba", "numpy")
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("channels", "window", "settings", "unused"),
+    [
+        (1, (3, 3), dict(padding=1), 3),
+        (1, (3, 3), dict(padding=0), None),
+        (1, (5, 5), dict(padding=2, stride=(1, 2)), 5),
+        (3, (3, 3), dict(padding=1, stride=2), 3),
+        (3, (2, 4), dict(padding=(0, 1)), 0),
+        (3, (3, 3), dict(padding=2, dilation=(1, 2)), None),
+        (1, (4, 1), dict(padding=1), None),
+        (6, (3, 3), dict(padding=2, dilation=2), 0),
+    ],
+)
+def test_weight_gradients_in_pairs_of_terms(channels, window, settings, unused, dtype):
+    """With terms without use where a window's rows are odd; None where terms are not paired."""
+    rng = np.random.default_rng(0)
+    x_shape, weight_shape = (3, channels, 9, 10), (5, channels, *window)
+    geometry = windows.convolution(
+        x_shape,
+        weight_shape,
+        *(settings.get(name, usual) for name, usual in WINDOW.items()),
+    )
+    chosen = plan_weights.weight_plan(geometry, LANES).shape[0]
+    assert (int(chosen["unused"]) if chosen["paired"] else None) == unused
+    x, grad_y = (rng.standard_normal(s).astype(dtype) for s in (x_shape, geometry.y_shape))
+    x[:, :, -1, -1] = np.inf  # behind which terms without use would be
+    found, wanted = (
+        kernels.conv2d_backward_weight(grad_y, x, weight_shape, backend=name, **settings)
+        for name in ("numba", "naive")
     )
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 

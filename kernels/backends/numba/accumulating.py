@@ -109,10 +109,10 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table
             for i in range(0, rows, s.block_rows):
                 b = g.scratch_place + i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, source, work, later, table, s.first_term, terms, V, ROWS * s.paired,
-                    line, min(end, line + step), SUMS if add or i > 0 else ZEROS, m + v, 0,
-                    group * s.in_group, s.a_step, b + group * s.out_group + v, g.pixel,
-                    i, min(rows, i + s.block_rows),
+                    sums, sums, source, work, later, table, s.first_term, terms + s.unused, V,
+                    ROWS * s.paired, line, min(end, line + step),
+                    SUMS if add or i > 0 else ZEROS, m + v, 0, group * s.in_group, s.a_step,
+                    b + group * s.out_group + v, g.pixel, i, min(rows, i + s.block_rows),
                 )  # fmt: skip
                 line += step
 

@@ -43,8 +43,8 @@ def convolve_direct(
                     block = block_at(blocks, k)
                     multiply_panel(
                         target, start, source, weights, later, table, phase.first_row, pixels, V,
-                        TERMS * s.paired, line, min(end, line + step), SUMS if k > phase.first_block else START,
-                        c, c, group * s.in_group, 1,
+                        TERMS * s.paired, line, min(end, line + step),
+                        SUMS if k > phase.first_block else START, c, c, group * s.in_group, 1,
                         (b + block.terms_before) * s.panel, s.panel, block.first, block.last,
                     )  # fmt: skip
                     line += step

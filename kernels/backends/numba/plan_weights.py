@@ -16,6 +16,7 @@ from kernels.backends.numba.packing import PACK_CHANNELS
 from kernels.backends.numba.plan import Gathering, Plan, cycles_of, is_winograd, plan_gathering
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
 from kernels.backends.numba.plan_terms import MOST_TERMS, pairs, steps, tap_offsets
+from kernels.backends.numba.plan_weight_rows import pairing, weight_rows
 from kernels.backends.numba.points import apart
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS, TILE
@@ -81,7 +82,8 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     s["parts"] = -(-s["source_channels"] // s["part_channels"])
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
     _place_gradients(s, g, lanes)
-    total = int(s["groups"] * s["terms"] * s["row"])
+    s["paired"], s["unused"] = pairing(s, geometry, lanes)
+    total = int((s["groups"] * s["terms"] + s["unused"]) * s["row"])
     if s["winograd"]:
         total = POINTS * apart(int(s["in_group"] * s["row"]), lanes)
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
@@ -167,11 +169,7 @@ def _winograd_terms(s: Any) -> tuple[Table, Table]:
 
 
 def _direct_terms(s: Any, geometry: ConvGeometry, lanes: int) -> tuple[Table, Table]:
-    """Return a task's rows of pixels as segments, and where the terms and their sums begin.
-
-    The terms of a channel, or of two that are paired, follow one another, so that fewer channels
-    have the first ones.
-    """
+    """Return a task's rows of pixels as segments, and where the terms and their sums begin."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
     image = np.arange(int(s["chunk"]))[:, None] * int(s["scratch_rows"])
     row = image + np.arange(int(s["band_rows"])) * rows.source_step
@@ -179,9 +177,4 @@ def _direct_terms(s: Any, geometry: ConvGeometry, lanes: int) -> tuple[Table, Ta
     segments[:, 0] = row.reshape(-1) * int(s["scratch_columns"] * s["pixel"])
     segments[:, 1] = columns.target_size
     taps = tap_offsets(s, (rows, rows.phases[0]), (columns, columns.phases[0]))
-    channels, together = min(int(s["in_group"]), int(s["part_channels"])), 1 + int(s["paired"])
-    channel = np.arange(channels).reshape(-1, 1, together)
-    tap, term = np.array(taps)[:, None], np.arange(len(taps))[:, None] * int(s["in_group"])
-    step, between = (lanes, lanes) if s["grouped"] else (1, int(s["row"]))
-    places = np.broadcast_arrays(tap + step * channel, (term + channel) * between)
-    return segments, np.stack(places, axis=-1).reshape(-1, 2)
+    return segments, weight_rows(s, geometry, taps, lanes)
