@@ -26,7 +26,8 @@ and one addition for each tile at most: n = T + 19.
 
 Instead of ``n · eps / 2`` the tolerance takes ``4 · eps · sqrt(n)``, as everywhere: up to n = 64 it
 is the larger of the two, so proven; beyond, errors that walk at random stay below it.
-Unlike the direct sum's, W reaches every output of a tile from every pixel under it.
+Unlike the direct sum's, W reaches every output of a tile from every pixel under it. Groups may be
+computed as one, whose weights are zero between them: these terms add nothing to W, and no rounding.
 """
 
 from __future__ import annotations
@@ -80,12 +81,13 @@ def for_output(
     geometry: ConvGeometry,
 ) -> Limit:
     """Return the limit for y: the direct one, or the larger where Winograd's may be used."""
-    if not allowed(geometry, geometry.channels):
+    terms = geometry.channels // geometry.groups
+    if not allowed(geometry, terms):
         return direct
     size = size_of_output(x, weight, geometry)
     if bias is not None:
         size += abs(bias).reshape(-1, 1, 1)
-    return _larger(direct, size, geometry.channels)
+    return _larger(direct, size, terms)
 
 
 def for_input(
@@ -96,17 +98,18 @@ def for_input(
     add: FloatArray | None = None,
 ) -> Limit:
     """Return the limit for x's gradient, to which ``add`` is added; see :func:`for_output`."""
-    if not allowed(geometry, geometry.out_channels):
+    terms = geometry.out_channels // geometry.groups
+    if not allowed(geometry, terms):
         return direct
     size = size_of_input(grad_y, weight, geometry)
     if add is not None:
         size += abs(add)
-    return _larger(direct, size, geometry.out_channels)
+    return _larger(direct, size, terms)
 
 
 def for_weight(direct: Limit, grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry) -> Limit:
     """Return the limit for the weights' gradient; see :func:`for_output`."""
-    if not allowed(geometry, geometry.channels):
+    if geometry.groups > 1 or not allowed(geometry, geometry.channels):
         return direct
     axes = (geometry.height, geometry.width)
     tiles = geometry.batch * math.prod(-(-axis.outputs // TILE) for axis in axes)
@@ -114,26 +117,29 @@ def for_weight(direct: Limit, grad_y: FloatArray, x: FloatArray, geometry: ConvG
 
 
 def allowed(geometry: ConvGeometry, source_channels: int) -> bool:
-    """Tell whether a backend may compute it by Winograd's algorithm."""
+    """Tell whether a backend may compute it by Winograd's algorithm.
+
+    ``source_channels`` are those of a group.
+    """
     axes = (geometry.height, geometry.width)
     window = all((axis.kernel, axis.stride, axis.dilation) == (TAPS, 1, 1) for axis in axes)
     pixels = geometry.batch * math.prod(max(axis.size, axis.outputs) for axis in axes)
     enough = source_channels >= LEAST_CHANNELS and pixels >= LEAST_PIXELS
-    return window and geometry.groups == 1 and enough
+    return window and enough
 
 
 def size_of_output(x: FloatArray, weight: FloatArray, geometry: ConvGeometry) -> Float64:
     """Return W for y, without the bias."""
     height, width = geometry.height, geometry.width
     starts, counts = (-height.before, -width.before), (height.outputs, width.outputs)
-    return _gathered(x, weight, starts, counts)
+    return _gathered(x, _in_one_group(weight, geometry.groups), starts, counts)
 
 
 def size_of_input(grad_y: FloatArray, weight: FloatArray, geometry: ConvGeometry) -> Float64:
     """Return W for x's gradient: y's convolved by the flipped weights."""
     axes = (geometry.height, geometry.width)
     starts = tuple(axis.before - (TAPS - 1) for axis in axes)
-    flipped = weight[:, :, ::-1, ::-1].swapaxes(0, 1)
+    flipped = _in_one_group(weight, geometry.groups)[:, :, ::-1, ::-1].swapaxes(0, 1)
     return _gathered(grad_y, flipped, starts, tuple(axis.size for axis in axes))
 
 
@@ -146,6 +152,15 @@ def size_of_weight(grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry) ->
     sums = grads.transpose(0, 1, 3, 2) @ sources
     size: Float64 = np.einsum("ijoc,ip,jq->ocpq", sums, abs(G), abs(G), optimize=True)
     return size
+
+
+def _in_one_group(weight: FloatArray, groups: int) -> FloatArray:
+    """Return the weights of all groups, with zeros between them."""
+    O, C, KH, KW = weight.shape
+    whole = np.zeros((groups, O // groups, groups, C, KH, KW), weight.dtype)
+    each = np.arange(groups)
+    whole[each, :, each] = weight.reshape(groups, O // groups, C, KH, KW)
+    return whole.reshape(O, groups * C, KH, KW)
 
 
 def _larger(direct: Limit, size: Float64, terms: int) -> Limit:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -38,12 +42,48 @@ def plans(in_group, out_group, groups):
     )
 
 
-@pytest.mark.parametrize("groups", [5, LANES - 1, LANES, LANES + 1, 2 * LANES + 3])
+@pytest.mark.parametrize("groups", [7, LANES - 1, LANES, LANES + 1, 2 * LANES + 3])
 @pytest.mark.parametrize(("in_group", "out_group"), FEW, ids=str)
 def test_channels_and_groups(in_group, out_group, groups, dtype):
     assert all(p.grouped == -(-groups // LANES) for p in plans(in_group, out_group, groups))
     shapes = (2, in_group * groups, HEIGHT, WIDTH), (out_group * groups, in_group, 3, 3)
     compare_passes(*shapes, dtype, padding=1, groups=groups)
+
+
+JOINED = [(2, 2, 2), (4, 2, 2), (1, 2, 2), (2, 1, 2), (1, 1, 2), (3, 3, 5), (5, 8, 2)]
+
+
+@pytest.mark.parametrize(("in_group", "out_group", "groups"), JOINED)
+@pytest.mark.parametrize("window", [{}, {"stride": 2}, {"dilation": 2}], ids=str)
+def test_joined_groups(in_group, out_group, groups, window, dtype):
+    """A vector has the channels of all groups, with weights of zero between them."""
+    forward, backward, _ = plans(in_group, out_group, groups)
+    assert forward.joined == (groups if out_group * groups <= LANES else 1)
+    assert backward.joined == (groups if in_group * groups <= LANES else 1)
+    shapes = (2, in_group * groups, HEIGHT, WIDTH), (out_group * groups, in_group, 3, 3)
+    compare_passes(*shapes, dtype, groups=groups, padding=(1, 2), **window)
+
+
+@pytest.mark.compiled
+def test_groups_are_not_joined_without_winograds_algorithm():
+    """The switch of what spreads NaN: here from one group to another."""
+    code = """
+import kernels, numpy as np
+x, weight = np.ones((1, 4, 5, 5), "float32"), np.ones((4, 2, 3, 3), "float32")
+x[:, :2] = np.nan
+y = kernels.conv2d(x, weight, groups=2, backend="numba")
+print(np.isnan(y).any(axis=(0, 2, 3)))
+"""
+    for switch, wanted in (("0", "[ True  True False False]"), ("1", "[ True  True  True  True]")):
+        environment = {**os.environ, "CNN_KERNELS_WINOGRAD": switch}
+        run = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run.stdout.strip() == wanted
 
 
 @pytest.mark.parametrize("window", WINDOWS, ids=str)

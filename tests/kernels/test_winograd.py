@@ -44,10 +44,10 @@ def _forget_plans():
         planner.cache_clear()
 
 
-def geometry_of(N, C, O, H, W, padding=1):
+def geometry_of(N, C, O, H, W, padding=1, groups=1):
     pads = np.broadcast_to(np.array(padding), (2, 2)).tolist()
     axes = (Axis(n, 3, 1, 1, *pad, n + sum(pad) - 2) for n, pad in zip((H, W), pads, strict=True))
-    return ConvGeometry(N, C, O, 1, *axes)
+    return ConvGeometry(N, C, O, groups, *axes)
 
 
 def chosen(geometry, lanes=LANES):
@@ -144,11 +144,18 @@ def test_same_bits_with_one_thread_and_with_all(always):
 @pytest.mark.parametrize("padding", PADDINGS, ids=str)
 @pytest.mark.parametrize(("H", "W"), EDGES)
 def test_without_absolute_values_the_size_is_the_convolution(monkeypatch, H, W, padding):
+    monkeypatch.setattr(winograd, "abs", lambda array: array, raising=False)
+    x, weight, _, grad_y = drawn(2, 6, 4, H, W, padding, "float64")
+    g = geometry_of(2, 6, 4, H, W, padding, groups=2)
+    settings = {"padding": padding, "groups": 2, "backend": "numpy"}
+    y = kernels.conv2d(x, weight[:, :3], **settings)
+    grad_x = kernels.conv2d_backward_input(grad_y, weight[:, :3], x.shape, **settings)
+    np.testing.assert_allclose(winograd.size_of_output(x, weight[:, :3], g), y, atol=1e-11)
+    np.testing.assert_allclose(winograd.size_of_input(grad_y, weight[:, :3], g), grad_x, atol=1e-11)
     x, weight, _, grad_y = drawn(2, 3, 5, H, W, padding, "float64")
     g = geometry_of(2, 3, 5, H, W, padding)
     y = kernels.conv2d(x, weight, padding=padding, backend="numpy")
     grads = kernels.conv2d_backward(grad_y, x, weight, padding=padding, backend="numpy")
-    monkeypatch.setattr(winograd, "abs", lambda array: array, raising=False)
     np.testing.assert_allclose(winograd.size_of_output(x, weight, g), y, atol=1e-11)
     np.testing.assert_allclose(winograd.size_of_input(grad_y, weight, g), grads[0], atol=1e-11)
     np.testing.assert_allclose(winograd.size_of_weight(grad_y, x, g), grads[1], atol=1e-11)
@@ -177,6 +184,10 @@ def test_nothing_is_chosen_that_the_cross_check_would_not_allow():
         for C, O, N, size in itertools.chain(narrow, small):
             g = geometry_of(N, C, O, size, size)
             for is_chosen, sources in zip(chosen(g, lanes), (C, O, C), strict=True):
+                assert not is_chosen or winograd.allowed(g, sources), (lanes, g)
+        for groups, C, O in itertools.product((2, 3, 5), (1, 2, 3, 8), (1, 2, 3, 8)):
+            g = geometry_of(32, groups * C, groups * O, 28, 28, groups=groups)
+            for is_chosen, sources in zip(chosen(g, lanes), (C, O, 0), strict=True):
                 assert not is_chosen or winograd.allowed(g, sources), (lanes, g)
 
 

@@ -74,6 +74,8 @@ def _algorithm(shape: Any, cycles: tuple[float, float] | None) -> list[str]:
         tiles += f" by {shape['neighbours']} neighbouring pixels that share a vector"
     if shape["paired"] and 0 < shape["out_group"] % shape["panel"] <= lanes:
         tiles += ", pairs of terms where there is one"
+    if shape["joined"] > 1:
+        tiles += f", {shape['joined']} groups in one"
     name = "Winograd F(4×4, 3×3)" if shape["winograd"] else "direct"
     if cycles is None:
         why = "not 3×3 of stride 1 and one group" if winograd_cost.ENABLED else "switched off"

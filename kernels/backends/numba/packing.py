@@ -87,7 +87,7 @@ def pack_panel(work, call, index):
     if call[BIASES] > 0:
         bias = at_address(work, call[BIAS])
         for c in range(first, first + valid):
-            start[c] = bias[c]
+            start[c] = bias[c % s.target_channels]
 
 
 @serial
@@ -100,10 +100,13 @@ def _pack(work, source, own, call, index, s):
     most = _block_channels(min(call[STEP_SOURCE], call[STEP_TARGET]))
     for block in range(0, s.in_group, most):
         channels = min(most, s.in_group - block)
-        first = source + block * call[STEP_SOURCE]
         for lane in range(0, s.panel if s.winograd > 0 else own, width):
             valid = max(0, min(width, own - lane))
-            _turn_weights(work, first + lane * call[STEP_TARGET], valid, channels, call)
+            if s.joined == 1:
+                first = source + block * call[STEP_SOURCE] + lane * call[STEP_TARGET]
+                _turn_weights(work, first, valid, channels, call)
+            else:
+                _turn_joined(work, block, channels, own, call, s)
             if s.winograd > 0:
                 _transform_filters(work, channels, points, index, block * s.panel + lane, call, s)
             else:
@@ -155,6 +158,22 @@ def _turn_weights(work, first, valid, channels, call):
                 clear(work, to, width)
                 for lane in range(valid):
                     work[to + lane] = weight[at + lane * step_target + i]
+
+
+@serial
+def _turn_joined(work, block, channels, own, call, s):
+    """Lay the weights of joined groups out in the same way; between them they are zero."""
+    weight, width, sources = at_address(work, call[FILTERS]), lanes(work), s.in_group // s.joined
+    step_source, step_target = call[STEP_SOURCE], call[STEP_TARGET]
+    window, targets = min(step_source, step_target), own // s.joined
+    clear(work, 0, channels * window * width)
+    for c in range(channels):
+        group, channel = (block + c) // sources, (block + c) % sources
+        first = group * (call[FILTERS_SIZE] // s.joined) + channel * step_source
+        for lane in range(targets):
+            to = c * window * width + group * targets + lane
+            for i in range(window):
+                work[to + i * width] = weight[first + lane * step_target + i]
 
 
 @serial

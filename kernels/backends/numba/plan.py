@@ -31,7 +31,7 @@ from kernels.backends.numba.plan_cuts import (
     in_place,
     winograd_cut,
 )
-from kernels.backends.numba.plan_grouped import group_vectors, with_results
+from kernels.backends.numba.plan_grouped import group_vectors, joins_groups, with_results
 from kernels.backends.numba.plan_neighbours import Neighbours, best_neighbours
 from kernels.backends.numba.plan_pixels import backward_gathers
 from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
@@ -140,7 +140,7 @@ class Gathering:
 
     A task loads ``part_channels`` of the source's, or all; ``beside`` are the elements per target
     pixel that it holds besides. Where ``neighbours`` share a vector, ``columns`` and
-    ``target_channels`` are theirs.
+    ``target_channels`` are theirs. Of ``joined`` groups the geometry has made one.
     """
 
     geometry: ConvGeometry
@@ -152,6 +152,7 @@ class Gathering:
     part_channels: int = 0
     beside: int = 0
     neighbours: Neighbours | None = None
+    joined: int = 1
 
     @classmethod
     def forward(cls, geometry: ConvGeometry, lanes: int) -> Gathering:
@@ -169,27 +170,39 @@ class Gathering:
 @functools.lru_cache(maxsize=512)
 def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
-    what = Gathering.forward(geometry, lanes)
-    return plan_gathering(what, cycles_of(what, winograd_cost.gather_cycles))
+    what = _joined(Gathering.forward(geometry, lanes))
+    return plan_gathering(*_with_neighbours(what, cycles_of(what, winograd_cost.gather_cycles)))
 
 
 @functools.lru_cache(maxsize=512)
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
-    what = Gathering.backward(geometry, lanes)
+    what = _joined(Gathering.backward(geometry, lanes))
     cycles = cycles_of(what, winograd_cost.gather_cycles)
     rows, columns = what.rows, what.columns
     if not is_winograd(cycles):
         rows, columns = backward_gathers(geometry)
     if (rows, columns) != (what.rows, what.columns):
         what = dataclasses.replace(what, rows=rows, columns=columns)
-    elif winograd_cost.ENABLED and geometry.groups == 1:
+    else:
         what, cycles = _with_neighbours(what, cycles)
     return plan_gathering(what, cycles)
 
 
+def _joined(what: Gathering) -> Gathering:
+    """Make one group of several, if that is worth it."""
+    groups = what.geometry.groups
+    channels = what.source_channels // groups, what.target_channels // groups
+    if not (winograd_cost.ENABLED and joins_groups(*channels, groups, what.lanes)):
+        return what
+    one = dataclasses.replace(what.geometry, groups=1)
+    return dataclasses.replace(what, geometry=one, joined=groups)
+
+
 def _with_neighbours(what: Gathering, cycles: Cycles | None) -> tuple[Gathering, Cycles | None]:
     """Have neighbouring pixels share vectors, if that saves something, and more than Winograd's."""
+    if what.geometry.groups > 1 or not winograd_cost.ENABLED:
+        return what, cycles
     neighbours, gain = best_neighbours(what.columns, what.target_channels, what.lanes)
     if neighbours is None:
         return what, cycles
@@ -261,6 +274,8 @@ def cycles_of(what: Gathering, model: Model) -> Cycles | None:
     """Return the model's cycles for either algorithm, None if only the direct one will do."""
     if not (winograd_cost.ENABLED and winograd_cost.fits(what.geometry)):
         return None
+    if what.joined == what.source_channels > 1:  # no sum over channels is worth other roundings
+        return None
     pixels = what.geometry.batch, what.rows.target_size, what.columns.target_size
     vectors = -(-what.target_channels // what.lanes)
     return model(*pixels, what.source_channels, vectors, what.lanes)
@@ -312,4 +327,5 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "winograd": winograd,
         "neighbours": together,
         "grouped": vectors,
+        "joined": what.joined,
     }

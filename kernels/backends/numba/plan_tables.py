@@ -27,7 +27,7 @@ SHAPE = _fields(
     "source_rows source_columns source_channels pixel target_rows target_columns target_channels "
     "band_rows band_step first_row first_column scratch_rows scratch_columns phases "
     "winograd tiles_down tiles_across scratch_place products_place inner_place work "
-    "row block_rows first_term a_step part_channels neighbours grouped in_place "
+    "row block_rows first_term a_step part_channels neighbours grouped joined in_place "
     "paired unused depthwise row_step column_step target_row_step target_column_step "
     "rectangles rectangles_across sliding"
 )
