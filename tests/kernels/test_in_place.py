@@ -7,7 +7,7 @@ import pytest
 
 import kernels
 from kernels import fused
-from kernels.backends.numba import plan
+from kernels.backends.numba import plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.lazy import Pull, Read
 from kernels.ops import windows
@@ -41,6 +41,21 @@ def test_several_images_and_bands_are_read_in_place():
     (whole, _), (cut, _) = (plans(*shapes, **w) for *shapes, w, _ in WITHOUT_EDGES[1:3])
     assert whole.chunk > 1
     assert cut.bands > 1
+
+
+@pytest.mark.parametrize(
+    ("images", "channels", "size", "filled"),
+    [(35, 2 * LANES, 7, True), (2, LANES, 65, True), (2, LANES + 1, 9, False)],
+    ids=["several-images", "bands", "vectors-part-empty"],
+)
+def test_gradients_that_weight_gradients_read_where_they_are(images, channels, size, filled, dtype):
+    """Where all vectors are full: behind the last pixel's channels there may be nothing."""
+    shapes = (images, 5, size, size), (channels, 5, 5, 3)
+    geometry = windows.convolution(*shapes, 1, 1, 1, 1)
+    of_source, of_grad = plan_weights.weight_plan(geometry, LANES).shape
+    assert of_grad["in_place"] == filled
+    assert of_source["chunk" if images > 2 else "bands"] > 1
+    compare_passes(*shapes, dtype, padding=1)
 
 
 @pytest.mark.parametrize("padding", [1, (0, 1), ((0, 1), (0, 0))])

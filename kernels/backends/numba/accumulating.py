@@ -51,26 +51,28 @@ def accumulate_task(work, call, number):
     grad_size = g.scratch_rows * g.scratch_columns * g.pixel
     c_to = min(s.source_channels, c_from + s.part_channels)
     all_from = np.int64(0)  # for a literal all that loads would be compiled once more, in 0.7 s
+    grads = pointer(call, LOAD)
     source, loads = band_in_place(work, 0, image, band, call, s)
+    grad, loads_grad = band_in_place(work, g.scratch_place, image, band, grads, g)
     for i in range(images):
-        to = s.scratch_place + i * source_size
         if loads:
+            to = s.scratch_place + i * source_size
             load_band(work, to, image + i, band, call, s, c_from, c_to)
-        to = g.scratch_place + i * grad_size
-        load_band(work, to, image + i, band, pointer(call, LOAD), g, all_from, g.source_channels)
+        if loads_grad:
+            to = g.scratch_place + i * grad_size
+            load_band(work, to, image + i, band, grads, g, all_from, g.source_channels)
+    rows = images * min(s.band_rows, s.target_rows - band * s.band_rows)
     if call[SLOTTED] > 0 and c_from == 0:
-        pixels = images * g.scratch_rows * g.scratch_columns
         sum_pixels(
-            work, g.scratch_place, pixels, g.pixel, g.source_channels,
+            grad, 0, rows * g.scratch_columns, g.pixel, g.source_channels,
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
-    rows = images * min(s.band_rows, s.target_rows - band * s.band_rows)
     ahead = _rows_ahead(work, call, s, g, task, images, rows)
     if s.winograd > 0:
         transform_sources(work, images, c_to - c_from, s)
         accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g)
     else:
-        _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table, s, g)
+        _accumulate_direct(sums, add, c_from, c_to, rows, source, grad, ahead, table, s, g)
 
 
 @serial
@@ -95,7 +97,7 @@ def _size(shape):
 
 
 @serial
-def _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table, s, g):
+def _accumulate_direct(sums, add, c_from, c_to, rows, source, grad, ahead, table, s, g):
     """Multiply the transposed source pixels by the gradients, some rows of pixels at a time.
 
     ``table`` begins with the rows of pixels of a task. Groups are not parted.
@@ -105,11 +107,11 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, work, ahead, table
     for group in range(s.groups):
         m = (group * s.terms + c_from) * s.row
         for v in range(0, s.out_group, s.panel):
-            V = s.panel if s.out_group - v > lanes(work) else lanes(work)
+            V = s.panel if s.out_group - v > lanes(grad) else lanes(grad)
             for i in range(0, rows, s.block_rows):
-                b = g.scratch_place + i * s.target_columns * g.pixel
+                b = i * s.target_columns * g.pixel
                 multiply_panel(
-                    sums, sums, source, work, later, table, s.first_term, terms + s.unused, V,
+                    sums, sums, source, grad, later, table, s.first_term, terms + s.unused, V,
                     ROWS * s.paired, line, min(end, line + step),
                     SUMS if add or i > 0 else ZEROS, m + v, 0, group * s.in_group, s.a_step,
                     b + group * s.out_group + v, g.pixel, i, min(rows, i + s.block_rows),
