@@ -203,7 +203,9 @@ def _with_neighbours(what: Gathering, cycles: Cycles | None) -> tuple[Gathering,
     """Have neighbouring pixels share vectors, if that saves something, and more than Winograd's."""
     if what.geometry.groups > 1 or not winograd_cost.ENABLED:
         return what, cycles
-    neighbours, gain = best_neighbours(what.columns, what.target_channels, what.lanes)
+    taps = sum(len(phase.taps) for phase in what.rows.phases) / len(what.rows.phases)
+    each = taps * what.source_channels
+    neighbours, gain = best_neighbours(what.columns, what.target_channels, what.lanes, each)
     if neighbours is None:
         return what, cycles
     if cycles is not None:

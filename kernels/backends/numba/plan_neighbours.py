@@ -24,7 +24,10 @@ from kernels.backends.numba.axes import Gather, Phase
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_tables import Table
 
-LEAST_GAIN = 1.25
+ROW = 5
+"""Multiply-adds in the time that a row of a tile costs besides its terms."""
+
+LEAST_GAIN = 1.2
 """How many times fewer multiply-adds there have to be: the packed weights become more."""
 
 
@@ -46,19 +49,28 @@ class Neighbours:
         own = self.taken[:, column]
         return np.where(own < 0, -1, row * kernel + own).reshape(-1)
 
-    def cost(self, channels: int, lanes: int) -> float:
-        """Return the multiply-adds of vectors for each pixel, source channel and row of taps."""
+    def cost(self, channels: int, lanes: int, each: float) -> float:
+        """Return the multiply-adds of vectors for each pixel, in which columns have ``each``."""
         columns = self.columns
-        terms = sum(len(p.taps) * columns.count(p, columns.target_size) for p in columns.phases)
+        counts = [columns.count(phase, columns.target_size) for phase in columns.phases]
+        terms = sum(
+            (each * len(phase.taps) + ROW) * count
+            for phase, count in zip(columns.phases, counts, strict=True)
+        )
         return terms * -(-self.count * channels // lanes) / columns.target_size
 
 
-def best_neighbours(columns: Gather, channels: int, lanes: int) -> tuple[Neighbours | None, float]:
-    """Return the neighbours that cost the fewest multiply-adds, and how many times fewer."""
+def best_neighbours(
+    columns: Gather, channels: int, lanes: int, each: float
+) -> tuple[Neighbours | None, float]:
+    """Return the neighbours that cost the fewest multiply-adds, and how many times fewer.
+
+    A column of taps has ``each`` terms: rows of taps times source channels.
+    """
     taps = sum(len(phase.taps) for phase in columns.phases) / len(columns.phases)
-    cost_alone = taps * -(-channels // lanes)
+    cost_alone = (each * taps + ROW) * -(-channels // lanes)
     most = min(columns.target_size, PANEL_VECTORS * lanes // channels)
-    costs = {both: both.cost(channels, lanes) for both in _choices(columns, most)}
+    costs = {both: both.cost(channels, lanes, each) for both in _choices(columns, most)}
     best = min(costs, key=costs.__getitem__, default=None)
     if best is None or cost_alone < LEAST_GAIN * costs[best]:
         return None, 1.0
