@@ -42,9 +42,8 @@ def weight_rows(s: Any, geometry: ConvGeometry, taps: list[int], lanes: int) -> 
     channels, tap = min(in_group, int(s["part_channels"])), np.arange(len(taps))[:, None]
     if s["paired"] and in_group % 2:
         return _window_rows(s, geometry, taps)
-    channel = np.arange(channels)
-    if s["parts"] > 1:
-        channel = channel.reshape(-1, 1, 1 + int(s["paired"]))
+    together = channels if s["parts"] == 1 else 1 + int(s["paired"])
+    channel = np.arange(channels).reshape(-1, 1, together)
     step, between = (lanes, lanes) if s["grouped"] else (1, row)
     places = (np.array(taps)[:, None] + step * channel, (tap * in_group + channel) * between)
     return np.stack(places, axis=-1).reshape(-1, 2)
