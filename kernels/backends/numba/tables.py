@@ -117,4 +117,4 @@ def _starts(arrays: Sequence[NDArray[Any]], orders: Sequence[tuple[int, ...] | N
 
 def execute(numbers: NDArray[np.int64]) -> None:
     """Run tables."""
-    threads.run(run_tables, (numbers, threads.forked()))
+    threads.run(run_tables, numbers)

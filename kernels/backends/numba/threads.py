@@ -23,7 +23,9 @@ def _layer() -> str | None:
         return None
 
 
-# In a child that loads this backend, a user's own Numba function may have run in the parent.
+# Whether this process was forked after Numba's threads were started, by whomever: they stayed behind
+# in the parent; GNU OpenMP kills a child that calls them. In a child that loads this backend, a
+# user's own Numba function may have run in the parent.
 _forked = threads.forked() and _layer() is not None
 
 
@@ -32,38 +34,21 @@ def most() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
-def forked() -> bool:
-    """Tell whether this process was forked after Numba's threads were started, by whomever.
+def run(driver: Callable[[Any, int], None], tables: Any) -> None:
+    """Call a threaded driver: no more threads than allowed, no clash with other callers.
 
-    They stayed behind in the parent; GNU OpenMP kills a child that calls them.
+    It is told how many threads it may use; 0 stands for those that Numba is set to.
     """
-    return _forked
-
-
-def run(driver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Call a threaded driver: no more threads than allowed, no clash with other callers."""
+    limit = threads.limit()
+    members = 1 if _forked else 0 if limit is None else min(limit, most())
     if _takes_callers_at_once:
-        _run_limited(driver, arguments)
+        driver(tables, members)
         return
     # Numba's own "workqueue" layer, its last resort, aborts the process when two Python threads
     # call it; which layer it is, the first call decides.
     with _one_at_a_time:
         _start()
-        _run_limited(driver, arguments)
-
-
-def _run_limited(driver: Callable[..., None], arguments: tuple[Any, ...]) -> None:
-    """Keep to ``kernels.set_num_threads``, and restore the caller's Numba setting."""
-    limit = threads.limit()
-    if limit is None:
-        driver(*arguments)
-        return
-    before = numba.get_num_threads()
-    numba.set_num_threads(min(limit, numba.config.NUMBA_NUM_THREADS))
-    try:
-        driver(*arguments)
-    finally:
-        numba.set_num_threads(before)
+        driver(tables, members)
 
 
 def _start() -> None:
