@@ -35,7 +35,9 @@ from kernels.backends.numba.depthwise_weight_kernel import (
     TOP,
     VECTORS,
     add_first_products,
+    add_first_tap,
     add_products,
+    add_tap,
     slide_first_products,
     slide_products,
 )
@@ -97,23 +99,27 @@ def _accumulate_rows(
     sums, source, place, grad, pixel, s, table, at, end, rows, c_from, c_to, nothing,
 ):  # fmt: skip
     """Add what some rows of rectangles give, some vectors of channels after the other."""
-    width = lanes(source)
+    width, together = lanes(source), TAPS if s.terms > 1 else 1
     for c in range(c_from, c_to, VECTORS * width):
         for rectangle in range(at, end, RECTANGLE):
-            for tap in range(table[rectangle + FIRST], table[rectangle + LAST], TAPS * TAP):
+            for tap in range(table[rectangle + FIRST], table[rectangle + LAST], together * TAP):
                 where = (sums, source, place, grad, pixel, s, table, rectangle, tap, rows)
-                whole = c + VECTORS * width <= c_to
-                if whole and s.sliding > 0:
-                    slide_products(*where, c, width, nothing)
-                elif whole:
-                    add_products(*where, c, width)
-                else:
-                    for v in range(c, c_to, width):
-                        valid = min(width, c_to - v)
-                        if s.sliding > 0:
-                            slide_first_products(*where, v, valid, nothing)
-                        else:
-                            add_first_products(*where, v, valid)
+                if c + VECTORS * width <= c_to:
+                    if s.sliding > 0:
+                        slide_products(*where, c, width, nothing)
+                    elif together > 1:
+                        add_products(*where, c, width)
+                    else:
+                        add_tap(*where, c, width)
+                    continue
+                for v in range(c, c_to, width):
+                    valid = min(width, c_to - v)
+                    if s.sliding > 0:
+                        slide_first_products(*where, v, valid, nothing)
+                    elif together > 1:
+                        add_first_products(*where, v, valid)
+                    else:
+                        add_first_tap(*where, v, valid)
 
 
 ACCUMULATE_DEPTHWISE = Task(accumulate_depthwise)

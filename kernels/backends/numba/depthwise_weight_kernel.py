@@ -42,20 +42,20 @@ the table."""
 
 NUMBER, OFFSET, TAP = range(3)
 """What it has for each tap: which of the window's it is, and how far its source pixel is. A tap -1
-fills the last TAPS of a rectangle up, and is not stored."""
+fills the last TAPS of a rectangle up, and is not stored. Windows of one tap have that alone."""
 
 
-def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
-    """Make what adds up the products of ``TAPS`` taps and some vectors over rows of a rectangle."""
-    count = TAPS * vectors
+def _make_sums(taps: int, vectors: int, *, whole: bool) -> Callable[..., Any]:
+    """Make what adds up the products of some taps and some vectors over rows of a rectangle."""
+    count = taps * vectors
 
     @unrolled
     def add_products(
         sums, source, place, grad, pixel, s, table, rectangle, tap, rows, c, valid,
     ):  # fmt: skip
         C, width, step = s.source_channels, lanes(source), s.column_step * s.source_channels
-        total, offsets = repeat(zeros(source), count), repeat(c, TAPS)
-        for k in range(TAPS):
+        total, offsets = repeat(zeros(source), count), repeat(c, taps)
+        for k in range(taps):
             offsets = replaced(offsets, k, place + c + table[tap + k * TAP + OFFSET])
         for i in range(rows):
             at = i * s.row_step * s.source_columns * C
@@ -64,16 +64,16 @@ def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
                 for v in range(vectors):
                     ahead = PIXELS_AHEAD * C + v * width
                     prefetch(grad, g + j * C + ahead)
-                    prefetch(source, at + offsets[TAPS - 1] + j * step + ahead)
+                    prefetch(source, at + offsets[taps - 1] + j * step + ahead)
                 for v in range(vectors):
                     to = g + j * C + v * width
                     factor = load(grad, to) if whole else load_first(grad, to, valid)
-                    for k in range(TAPS):
+                    for k in range(taps):
                         x = at + offsets[k] + j * step + v * width
                         value = load(source, x) if whole else load_first(source, x, valid)
                         n = k * vectors + v
                         total = replaced(total, n, multiply_add(factor, value, total[n]))
-        for k in range(TAPS):
+        for k in range(taps):
             number = table[tap + k * TAP + NUMBER]
             if number >= 0:
                 for v in range(vectors):
@@ -83,7 +83,9 @@ def _make_sums(vectors: int, *, whole: bool) -> Callable[..., Any]:
     return add_products
 
 
-add_products, add_first_products = _make_sums(VECTORS, whole=True), _make_sums(1, whole=False)
+add_products = _make_sums(TAPS, VECTORS, whole=True)
+add_first_products = _make_sums(TAPS, 1, whole=False)
+add_tap, add_first_tap = _make_sums(1, VECTORS, whole=True), _make_sums(1, 1, whole=False)
 
 
 def _make_sliding(vectors: int, *, whole: bool) -> Callable[..., Any]:

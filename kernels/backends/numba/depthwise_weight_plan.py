@@ -57,10 +57,11 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     sizes |= {"rectangles": len(down) * len(across), "rectangles_across": len(across)}
     zeros = VECTORS * lanes  # gradients outside the image
     sizes |= {"sliding": int(slides), "inner_place": zeros, "work": zeros + lanes}
+    together = TAPS if sizes["terms"] > 1 else 1
     size = sizes["grouped"] * lanes * sizes["terms"]
     return WeightPlan(
         shape_of(sizes),
-        _rectangles(down, across, kernel, columns.source_size * C, C),
+        _rectangles(down, across, kernel, columns.source_size * C, C, together),
         parts=partials,
         groups=partials * sizes["parts"],
         tasks=partials * sizes["parts"],
@@ -104,7 +105,12 @@ def _sliding_span(axis: Gather) -> list[Span]:
 
 
 def _rectangles(
-    rows: list[Span], columns: list[Span], kernel: int, row_step: int, column_step: int
+    rows: list[Span],
+    columns: list[Span],
+    kernel: int,
+    row_step: int,
+    column_step: int,
+    together: int,
 ) -> Table:
     """Return the table of rectangles and their taps: see ``depthwise_weight``."""
     rectangles: list[tuple[int, ...]] = []
@@ -113,7 +119,7 @@ def _rectangles(
     for row, column in itertools.product(rows, columns):
         both = itertools.product(row.taps, column.taps)
         own = [(p * kernel + q, i * row_step + j * column_step) for (p, i), (q, j) in both]
-        own += [(-1, offset) for _, offset in own[:1]] * (-len(own) % TAPS)
+        own += [(-1, offset) for _, offset in own[:1]] * (-len(own) % together)
         places = [first + TAP * n for n in (len(taps), len(taps) + len(own))]
         rectangles.append((row.begin, row.end, column.begin, column.end, *places))
         taps += own

@@ -23,9 +23,9 @@ def _layer() -> str | None:
         return None
 
 
-# Whether this process was forked after Numba's threads were started, by whomever: they stayed behind
-# in the parent; GNU OpenMP kills a child that calls them. In a child that loads this backend, a
-# user's own Numba function may have run in the parent.
+# Whether this process was forked after Numba's threads were started, by whomever: they stayed
+# behind in the parent; GNU OpenMP kills a child that calls them. In a child that loads this
+# backend, a user's own Numba function may have run in the parent.
 _forked = threads.forked() and _layer() is not None
 
 
