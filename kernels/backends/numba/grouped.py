@@ -110,12 +110,37 @@ def _convolve_tile(target, phase, p, count, v, work, call, table, s):
 @serial
 def _put_together(target, to, table, row, count, v, work, s):
     """Store a tile's results in the target's order of channels."""
-    width, n = lanes(work), s.out_group
-    valid = min(width, s.groups - v * width) * n
-    _gather_lanes(work, s.products_place, count, n * width, 1, n)
-    for i in range(count):
-        place = s.products_place + i * n * width
-        copy(target, to + table[2 * (row + i) + 1], work, place, valid)
+    n, valid = s.out_group, min(lanes(work), s.groups - v * lanes(work)) * s.out_group
+    if n == 2:
+        _put_2(target, to, table, row, count, work, s.products_place, valid)
+    elif n == 3:
+        _put_3(target, to, table, row, count, work, s.products_place, valid)
+    elif n == 4:
+        _put_4(target, to, table, row, count, work, s.products_place, valid)
+
+
+def _make_put(n: int) -> Callable[..., Any]:
+    """Make the loop that stores the n vectors of each row of a tile, as far as they are valid."""
+
+    @serial
+    def put(target, to, table, row, count, work, place, valid):
+        width = lanes(work)
+        for i in range(count):
+            at, vectors = (
+                place + i * n * width,
+                load_rows(work, place + i * n * width, width, n - 1, n),
+            )
+            first = to + table[2 * (row + i) + 1]
+            if valid == n * width:
+                store_each(gathered(vectors), target, first, width, width)
+            else:
+                store_each(gathered(vectors), work, at, width, width)
+                copy(target, first, work, at, valid)
+
+    return put
+
+
+_put_2, _put_3, _put_4 = (_make_put(n) for n in (2, 3, 4))
 
 
 def accumulate_groups(work, call, part):
@@ -170,37 +195,33 @@ def _multiply(sums, add, rows, work, table, s, g):
                 )  # fmt: skip
 
 
-def _make_turn(turned: Callable[..., Any], n: int) -> Callable[..., Any]:
-    """Make the loop that turns the n vectors of each vector of groups of each pixel, in place."""
+def _make_deal(n: int) -> Callable[..., Any]:
+    """Make the loop that deals out the n vectors of each vector of groups of each pixel."""
 
     @serial
-    def turn(work, place, pixels, step, vectors):
+    def deal(work, place, pixels, step, vectors):
         width = lanes(work)
         for pixel in range(pixels):
             for v in range(vectors):
                 at = place + pixel * step + v * n * width
-                store_each(turned(load_rows(work, at, width, n - 1, n)), work, at, width, width)
+                store_each(dealt(load_rows(work, at, width, n - 1, n)), work, at, width, width)
 
-    return turn
-
-
-def _make_turns(turned: Callable[..., Any]) -> Callable[..., Any]:
-    """Make the same for a number of channels that is known when it runs."""
-    turn_2, turn_3, turn_4 = (_make_turn(turned, n) for n in (2, 3, 4))
-
-    @serial
-    def turns(work, place, pixels, step, vectors, n):
-        if n == 2:
-            turn_2(work, place, pixels, step, vectors)
-        elif n == 3:
-            turn_3(work, place, pixels, step, vectors)
-        elif n == 4:
-            turn_4(work, place, pixels, step, vectors)
-
-    return turns
+    return deal
 
 
-_deal, _gather_lanes = _make_turns(dealt), _make_turns(gathered)
+_deal_2, _deal_3, _deal_4 = (_make_deal(n) for n in (2, 3, 4))
+
+
+@serial
+def _deal(work, place, pixels, step, vectors, n):
+    """Deal out the channels of pixels, in place."""
+    if n == 2:
+        _deal_2(work, place, pixels, step, vectors)
+    elif n == 3:
+        _deal_3(work, place, pixels, step, vectors)
+    elif n == 4:
+        _deal_4(work, place, pixels, step, vectors)
+
 
 GATHER_GROUPS = Task(gather_groups, needs=prepare)
 ACCUMULATE_GROUPS = Task(accumulate_groups, needs=prepare)
