@@ -126,15 +126,12 @@ def _make_put(n: int) -> Callable[..., Any]:
     def put(target, to, table, row, count, work, place, valid):
         width = lanes(work)
         for i in range(count):
-            at, vectors = (
-                place + i * n * width,
-                load_rows(work, place + i * n * width, width, n - 1, n),
-            )
-            first = to + table[2 * (row + i) + 1]
+            at, first = place + i * n * width, to + table[2 * (row + i) + 1]
+            vectors = gathered(load_rows(work, at, width, n - 1, n))
             if valid == n * width:
-                store_each(gathered(vectors), target, first, width, width)
+                store_each(vectors, target, first, width, width)
             else:
-                store_each(gathered(vectors), work, at, width, width)
+                store_each(vectors, work, at, width, width)
                 copy(target, first, work, at, valid)
 
     return put
