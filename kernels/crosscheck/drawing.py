@@ -173,16 +173,22 @@ def wide_window(draw: Draw, size: int) -> Window:
     return Window(size, draw.integer(1, 2), 1, 1, before, after, False)
 
 
-def tiled_window(draw: Draw) -> Window:
+MANY_IMAGES = 8
+"""Small ones, of which a backend may do several together."""
+
+
+def tiled_window(draw: Draw, images: int) -> Window:
     """Draw a window of 3 on an axis of a few tiles of 4 outputs, whole and cut off."""
     before, after = draw.choice((0, 0), (1, 1), (2, 2), (0, 2), (3, 1))
-    size = draw.integer(13, 17) - before - after
-    return Window(size, 3, 1, 1, before, after, False)
+    size = draw.integer(13, 17) if images < MANY_IMAGES else draw.integer(9, 10)
+    return Window(size - before - after, 3, 1, 1, before, after, False)
 
 
 def tiled_sizes(draw: Draw) -> tuple[int, int, int, int]:
     """Draw the images, groups and channels to go with it."""
-    return draw.integer(2, 3), 1, draw.choice(8, 9, 15, 16, 17), draw.choice(8, 9, 15, 16, 17)
+    images = draw.choice(2, 3, MANY_IMAGES)
+    channels = (8, 9, 15, 16, 17) if images < MANY_IMAGES else (15, 16, 17)
+    return images, 1, draw.choice(*channels), draw.choice(*channels)
 
 
 def draw_window(

@@ -224,7 +224,7 @@ def _convolution(draw: Draw) -> tuple[ConvGeometry, FloatArray, FloatArray | Non
     N = draw.batch(least=1)
     if draw.chance(1 / TILED_ONE_IN):
         N, groups, in_group, out_group = tiled_sizes(draw)
-        height, width = (_axis(tiled_window(draw)) for _ in range(2))
+        height, width = (_axis(tiled_window(draw, N)) for _ in range(2))
     channels = groups * in_group, groups * out_group
     geometry = ConvGeometry(N, *channels, groups, height, width)
     bias = draw.values(geometry.out_channels) if draw.chance(0.6) else None

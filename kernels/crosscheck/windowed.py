@@ -52,7 +52,7 @@ def _convolution(draw: Draw) -> _Convolution:
         height, width = (wide_window(draw, size) for size in WIDE_IMAGE)
     elif draw.chance(1 / TILED_ONE_IN):
         N, groups, in_group, out_group = tiled_sizes(draw)
-        height, width = (tiled_window(draw) for _ in range(2))
+        height, width = (tiled_window(draw, N) for _ in range(2))
     x = draw.values(N, groups * in_group, height.size, width.size)
     weight = draw.values(groups * out_group, in_group, height.kernel, width.kernel)
     bias = draw.values(groups * out_group) if draw.chance(0.7) else None

@@ -55,6 +55,9 @@ LEAST_CHANNELS, LEAST_PIXELS = 2, 64
 """Source channels, and pixels of all images: with fewer, transforms cost more than they save,
 and no backend may be so loose."""
 
+VECTOR = 16
+"""Float32 of the widest vectors: groups are computed as one only if one has all their targets."""
+
 BT = np.array(
     [
         [4, 0, -5, 0, 1, 0],
@@ -82,7 +85,7 @@ def for_output(
 ) -> Limit:
     """Return the limit for y: the direct one, or the larger where Winograd's may be used."""
     terms = geometry.channels // geometry.groups
-    if not allowed(geometry, terms):
+    if not allowed(geometry, terms, geometry.out_channels):
         return direct
     size = size_of_output(x, weight, geometry)
     if bias is not None:
@@ -99,7 +102,7 @@ def for_input(
 ) -> Limit:
     """Return the limit for x's gradient, to which ``add`` is added; see :func:`for_output`."""
     terms = geometry.out_channels // geometry.groups
-    if not allowed(geometry, terms):
+    if not allowed(geometry, terms, geometry.channels):
         return direct
     size = size_of_input(grad_y, weight, geometry)
     if add is not None:
@@ -116,16 +119,16 @@ def for_weight(direct: Limit, grad_y: FloatArray, x: FloatArray, geometry: ConvG
     return _larger(direct, size_of_weight(grad_y, x, geometry), tiles)
 
 
-def allowed(geometry: ConvGeometry, source_channels: int) -> bool:
+def allowed(geometry: ConvGeometry, source_channels: int, targets: int = 0) -> bool:
     """Tell whether a backend may compute it by Winograd's algorithm.
 
-    ``source_channels`` are those of a group.
+    ``source_channels`` are those of a group, ``targets`` those of all groups.
     """
     axes = (geometry.height, geometry.width)
     window = all((axis.kernel, axis.stride, axis.dilation) == (TAPS, 1, 1) for axis in axes)
     pixels = geometry.batch * math.prod(max(axis.size, axis.outputs) for axis in axes)
     enough = source_channels >= LEAST_CHANNELS and pixels >= LEAST_PIXELS
-    return window and enough
+    return window and enough and (geometry.groups == 1 or targets <= VECTOR)
 
 
 def size_of_output(x: FloatArray, weight: FloatArray, geometry: ConvGeometry) -> Float64:

@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels import tolerance
+from kernels import fused, tolerance
 from kernels.backends.numba import explaining, plan, plan_weights, winograd_cost
 from kernels.crosscheck import winograd
 from kernels.crosscheck.drawing import Draw, tiled_sizes, tiled_window
 from kernels.geometry import Axis, ConvGeometry
+from kernels.lazy import Pull, Read
 from tests.kernels.comparing import assert_within, compare_threads, random
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +118,22 @@ def test_one_pixel_reaches_the_whole_tile_but_no_other(always):
         assert (size[:, :, 8:, 8:] == 0).all()
 
 
+@pytest.mark.parametrize("size", [7, 8, 14])
+def test_a_biass_gradient_beside_the_weights(size):
+    """A task's images lie rows of tiles apart, which reach over their ends."""
+    g = geometry_of(8, 16, 20, size, size)
+    shape = plan_weights.weight_plan(g, LANES).shape[0]
+    assert shape["winograd"]
+    assert shape["chunk"] > 1
+    x, weight, _, grad_y = drawn(8, 16, 20, size, size, 1, "float32")
+    grad_weight, grad_bias = np.empty_like(weight), np.empty(20, "float32")
+    fused.conv_backward(
+        Pull(grad_y), Read(x), weight, g,
+        grad_x=None, grad_weight=grad_weight, grad_bias=grad_bias, backend="numba",
+    )  # fmt: skip
+    np.testing.assert_allclose(grad_bias, grad_y.sum((0, 2, 3)), rtol=1e-4, atol=1e-3)
+
+
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_what_is_not_finite_stays_visible_and_within_its_tiles(always, special):
     x, weight, _, grad_y = drawn(2, 5, 6, 12, 12, 1, "float32")
@@ -187,17 +204,18 @@ def test_nothing_is_chosen_that_the_cross_check_would_not_allow():
                 assert not is_chosen or winograd.allowed(g, sources), (lanes, g)
         for groups, C, O in itertools.product((2, 3, 5), (1, 2, 3, 8), (1, 2, 3, 8)):
             g = geometry_of(32, groups * C, groups * O, 28, 28, groups=groups)
-            for is_chosen, sources in zip(chosen(g, lanes), (C, O, 0), strict=True):
-                assert not is_chosen or winograd.allowed(g, sources), (lanes, g)
+            sizes = (C, g.out_channels), (O, g.channels), (0, 0)
+            for is_chosen, (sources, targets) in zip(chosen(g, lanes), sizes, strict=True):
+                assert not is_chosen or winograd.allowed(g, sources, targets), (lanes, g)
 
 
 def test_the_cross_check_draws_what_is_computed_by_winograd():
     passes = []
     for number in range(60):
         draw = Draw(number)
-        axes = (tiled_window(draw) for _ in range(2))
-        height, width = (Axis(w.size, 3, 1, 1, w.before, w.after, w.outputs) for w in axes)
         N, _, C, O = tiled_sizes(draw)
+        axes = (tiled_window(draw, N) for _ in range(2))
+        height, width = (Axis(w.size, 3, 1, 1, w.before, w.after, w.outputs) for w in axes)
         passes.append(chosen(ConvGeometry(N, C, O, 1, height, width)))
     assert (np.mean(passes, axis=0) > 0.5).all()
 

@@ -63,8 +63,10 @@ def accumulate_task(work, call, number):
             load_band(work, to, image + i, band, grads, g, all_from, g.source_channels)
     rows = images * min(s.band_rows, s.target_rows - band * s.band_rows)
     if call[SLOTTED] > 0 and c_from == 0:
+        # Winograd's tiles reach over the images' ends: there are rows of zeros between these.
+        pixels = (images * g.scratch_rows if s.winograd > 0 else rows) * g.scratch_columns
         sum_pixels(
-            grad, 0, rows * g.scratch_columns, g.pixel, g.source_channels,
+            grad, 0, pixels, g.pixel, g.source_channels,
             doubles_at(call[SLOTS], 0), slot, work, s.inner_place,
         )  # fmt: skip
     first = 1 if s.parts > 1 or _size(g) > _size(s) else 0
@@ -117,6 +119,7 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, grad, ahead, then,
                 line += step
                 if line >= end:
                     later, line, end, step = then
+                    then = later, end, end, 0
 
 
 ACCUMULATE = Task(accumulate_task, needs=prepare)

@@ -73,7 +73,7 @@ def _algorithm(shape: Any, cycles: tuple[float, float] | None) -> list[str]:
     if shape["neighbours"] > 1:
         tiles += f" by {shape['neighbours']} neighbouring pixels that share a vector"
     if shape["paired"] and 0 < shape["out_group"] % shape["panel"] <= lanes:
-        tiles += ", pairs of terms where there is one"
+        tiles += "; those of one vector multiply pairs"
     if shape["joined"] > 1:
         tiles += f", {shape['joined']} groups in one"
     name = "Winograd F(4×4, 3×3)" if shape["winograd"] else "direct"

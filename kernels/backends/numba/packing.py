@@ -106,7 +106,7 @@ def _pack(work, source, own, call, index, s):
                 first = source + block * call[STEP_SOURCE] + lane * call[STEP_TARGET]
                 _turn_weights(work, first, valid, channels, call)
             else:
-                _turn_joined(work, block, channels, own, call, s)
+                _turn_joined(work, block, channels, valid, call, s)
             if s.winograd > 0:
                 _transform_filters(work, channels, points, index, block * s.panel + lane, call, s)
             else:
@@ -161,11 +161,11 @@ def _turn_weights(work, first, valid, channels, call):
 
 
 @serial
-def _turn_joined(work, block, channels, own, call, s):
+def _turn_joined(work, block, channels, valid, call, s):
     """Lay the weights of joined groups out in the same way; between them they are zero."""
     weight, width, sources = at_address(work, call[FILTERS]), lanes(work), s.in_group // s.joined
     step_source, step_target = call[STEP_SOURCE], call[STEP_TARGET]
-    window, targets = min(step_source, step_target), own // s.joined
+    window, targets = min(step_source, step_target), valid // s.joined
     clear(work, 0, channels * window * width)
     for c in range(channels):
         group, channel = (block + c) // sources, (block + c) % sources

@@ -83,7 +83,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
     _place_gradients(s, g, lanes)
     s["paired"], s["unused"] = pairing(s, geometry, lanes)
-    total = int((s["groups"] * s["terms"] + s["unused"]) * s["row"])
+    total = int((s["groups"] * s["terms"] + (s["unused"] > 0)) * s["row"])
     if s["winograd"]:
         total = POINTS * apart(int(s["in_group"] * s["row"]), lanes)
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
