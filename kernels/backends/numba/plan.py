@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,11 @@ from kernels.backends.numba.points import apart
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS
 from kernels.geometry import ConvGeometry
+
+LEAST_SHARED = 100_000
+"""Multiply-adds from which on vectors are filled by weights of zero forward, or between groups, or
+for the sake of little else: below, a call takes as long for other reasons, and NaN is to stay where
+it belongs."""
 
 LEAST_PAIRED = 12
 """Terms from which on they are multiplied in pairs, see ``_pairs_terms``."""
@@ -171,7 +177,10 @@ class Gathering:
 def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
     what = _joined(Gathering.forward(geometry, lanes))
-    return plan_gathering(*_with_neighbours(what, cycles_of(what, winograd_cost.gather_cycles)))
+    cycles = cycles_of(what, winograd_cost.gather_cycles)
+    if geometry.multiply_adds >= LEAST_SHARED:
+        what, cycles = _with_neighbours(what, cycles)
+    return plan_gathering(what, cycles)
 
 
 @functools.lru_cache(maxsize=512)
@@ -192,6 +201,8 @@ def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
 def _joined(what: Gathering) -> Gathering:
     """Make one group of several, if that is worth it."""
     groups = what.geometry.groups
+    if what.geometry.multiply_adds < LEAST_SHARED:
+        return what
     channels = what.source_channels // groups, what.target_channels // groups
     if not (winograd_cost.ENABLED and joins_groups(*channels, groups, what.lanes)):
         return what
@@ -205,6 +216,8 @@ def _with_neighbours(what: Gathering, cycles: Cycles | None) -> tuple[Gathering,
         return what, cycles
     taps = sum(len(phase.taps) for phase in what.rows.phases) / len(what.rows.phases)
     each = taps * what.source_channels
+    if what.geometry.multiply_adds < LEAST_SHARED:
+        each = math.inf
     neighbours, gain = best_neighbours(what.columns, what.target_channels, what.lanes, each)
     if neighbours is None:
         return what, cycles

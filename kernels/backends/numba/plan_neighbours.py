@@ -24,10 +24,10 @@ from kernels.backends.numba.axes import Gather, Phase
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan_tables import Table
 
-ROW = 5
+ROW = 6
 """Multiply-adds in the time that a row of a tile costs besides its terms."""
 
-LEAST_GAIN = 1.2
+LEAST_GAIN = 1.25
 """How many times fewer multiply-adds there have to be: the packed weights become more."""
 
 
@@ -50,11 +50,11 @@ class Neighbours:
         return np.where(own < 0, -1, row * kernel + own).reshape(-1)
 
     def cost(self, channels: int, lanes: int, each: float) -> float:
-        """Return the multiply-adds of vectors for each pixel, in which columns have ``each``."""
+        """Return the multiply-adds of vectors for each pixel, in units of a column's ``each``."""
         columns = self.columns
         counts = [columns.count(phase, columns.target_size) for phase in columns.phases]
         terms = sum(
-            (each * len(phase.taps) + ROW) * count
+            (len(phase.taps) + ROW / each) * count
             for phase, count in zip(columns.phases, counts, strict=True)
         )
         return terms * -(-self.count * channels // lanes) / columns.target_size
@@ -65,10 +65,11 @@ def best_neighbours(
 ) -> tuple[Neighbours | None, float]:
     """Return the neighbours that cost the fewest multiply-adds, and how many times fewer.
 
-    A column of taps has ``each`` terms: rows of taps times source channels.
+    A column of taps has ``each`` terms: rows of taps times source channels. If these are infinitely
+    many, nothing else counts.
     """
     taps = sum(len(phase.taps) for phase in columns.phases) / len(columns.phases)
-    cost_alone = (each * taps + ROW) * -(-channels // lanes)
+    cost_alone = (taps + ROW / each) * -(-channels // lanes)
     most = min(columns.target_size, PANEL_VECTORS * lanes // channels)
     costs = {both: both.cost(channels, lanes, each) for both in _choices(columns, most)}
     best = min(costs, key=costs.__getitem__, default=None)
