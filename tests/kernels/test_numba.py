@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,14 +19,11 @@ from kernels.backends.numba import (
     cache,
     jit,
     maxima,
-    micro_kernel,
     parts,
     plan,
     plan_weights,
 )
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.micro_kernel import NOTHING, ROWS, START, SUMS, TERMS, ZEROS
-from kernels.backends.numba.vector import pointer
 from kernels.geometry import Axis, output_size
 from kernels.ops import windows
 
@@ -35,159 +31,6 @@ ROOT = Path(__file__).parents[2]
 LANES = REGISTER_BYTES // 4
 
 WINDOW = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-
-# Just below, at and above each limit of a tile; 0 and 1 rows; every number of columns that matters.
-EDGES = list(
-    itertools.product(
-        sorted({0, 1, 33, *(m + d for m in micro_kernel.TILE_ROWS for d in (-1, 0, 1))}),
-        (1, LANES - 1, LANES, LANES + 1, 2 * LANES - 1, 2 * LANES),
-        ((), (3,), (5, 1)),
-    )
-)
-
-
-@numba.njit
-def _multiply(c, start, a, b, table, M, V, steps, fetched, paired):
-    begin, row, a_k, b_k = steps
-    micro_kernel.multiply_panel(
-        *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0)),
-        *(pointer(a, 0), pointer(table, 0), row, M, V, paired, 0, fetched),
-        *(begin, 2, 1, 4, a_k, 3, b_k, 0, row),
-    )
-
-
-@pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
-@pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (START, 9), (SUMS, 0)])
-def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
-    rng = np.random.default_rng(0)
-    a_k, b_k = 2, 2 * LANES + 1
-    a, b, start, c = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 2000, 2000))
-    segments = np.array([(10 * i, length) for i, length in enumerate(lengths)], np.int64)
-    segments = segments.reshape(-1, 2)
-    # Rows in any order, at no fixed distance.
-    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
-    wanted, k_b = c.copy(), 0
-    rows = 2 + places[:, 1:] + np.arange(V)
-    if begin != SUMS:
-        wanted[rows] = start[1 : 1 + V] if begin == START else 0
-    for offset, length in segments:
-        for k in range(length):
-            column = a[4 + places[:, 0] + offset + k * a_k]
-            wanted[rows] += column[:, None] * b[3 + k_b * b_k :][:V]
-            k_b += 1
-    micro_kernel.prepare(np.dtype("float32"))
-    table = np.concatenate((segments, places)).reshape(-1)
-    _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k), fetched, NOTHING)
-    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("M", sorted({M for M, _, _ in EDGES}))
-@pytest.mark.parametrize("V", [1, LANES - 1, LANES])
-@pytest.mark.parametrize("lengths", [(), (2,), (6, 4)])
-@pytest.mark.parametrize("begin", [ZEROS, START, SUMS])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tiles_of_one_vector_on_pairs_of_terms(M, V, lengths, begin, dtype):
-    """B's rows are interleaved two by two, each 16 bytes with the other row's."""
-    rng, lanes, b_k = np.random.default_rng(0), REGISTER_BYTES // np.dtype(dtype).itemsize, 40
-    V = min(V, lanes)
-    a, b, start, c = (rng.standard_normal(n).astype(dtype) for n in (900, 10 * b_k, 2000, 2000))
-    b = b.reshape(10, b_k)
-    packed = b.copy()
-    for k in range(0, 10, 2):
-        both = b[k : k + 2, :lanes].reshape(2, -1, 16 // b.itemsize)
-        halves = both.transpose(1, 2, 0).reshape(len(both[0]), 2, -1)
-        packed[k : k + 2, :lanes] = halves.transpose(1, 0, 2).reshape(2, -1)
-    segments = np.array([(12 * i, length) for i, length in enumerate(lengths)], np.int64)
-    segments = segments.reshape(-1, 2)
-    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
-    wanted, row = c.copy(), 0
-    rows = 2 + places[:, 1:] + np.arange(V)
-    if begin != SUMS:
-        wanted[rows] = start[1 : 1 + V] if begin == START else 0
-    for offset, length in segments:
-        for k in range(length):
-            wanted[rows] += a[4 + places[:, :1] + offset + k] * b[row, :V]
-            row += 1
-    micro_kernel.prepare(np.dtype(dtype))
-    table = np.concatenate((segments, places)).reshape(-1)
-    packed = np.concatenate((np.zeros(3, dtype), packed.reshape(-1)))
-    _multiply(c, start, a, packed, table, M, V, (begin, len(segments), 1, b_k), 0, TERMS)
-    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("M", sorted({2 * M for M, _, _ in EDGES}))
-@pytest.mark.parametrize("lengths", [(), (3,), (5, 2)])
-@pytest.mark.parametrize("begin", [ZEROS, SUMS])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_tiles_of_one_vector_on_pairs_of_rows(M, lengths, begin, dtype):
-    """A's rows lie side by side two by two; those of C anywhere."""
-    rng, lanes = np.random.default_rng(0), REGISTER_BYTES // np.dtype(dtype).itemsize
-    a_k, b_k = 3, lanes + 1
-    a, b, c = (rng.standard_normal(n).astype(dtype) for n in (900, 9 * b_k, 4000))
-    segments = np.array([(20 * i, length) for i, length in enumerate(lengths)], np.int64)
-    segments = segments.reshape(-1, 2)
-    firsts = np.repeat(2 * rng.permutation(400)[: M // 2], 2) + np.arange(M) % 2
-    places = np.stack((firsts, b_k * rng.permutation(M)), axis=-1)
-    wanted, row = c.copy(), 0
-    rows = 2 + places[:, 1:] + np.arange(lanes)
-    if begin == ZEROS:
-        wanted[rows] = 0
-    for offset, length in segments:
-        for k in range(length):
-            column = a[4 + places[:, :1] + offset + k * a_k]
-            wanted[rows] += column * b[3 + row * b_k :][:lanes]
-            row += 1
-    micro_kernel.prepare(np.dtype(dtype))
-    table = np.concatenate((segments, places)).reshape(-1)
-    _multiply(c, c, a, b, table, M, lanes, (begin, len(segments), a_k, b_k), 0, ROWS)
-    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
-
-
-HIGHEST = micro_kernel.TILE_ROWS[0]
-TILES = {
-    **{f"{n}x2": micro_kernel._make_tile(n, 2) for n in micro_kernel.TILE_ROWS},
-    f"{HIGHEST}x2-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True),
-    **{f"{n}-terms": micro_kernel._make_term_pair_tile(n) for n in micro_kernel.TILE_ROWS},
-    **{f"{n}-rows": micro_kernel._make_row_pair_tile(n) for n in micro_kernel.TILE_ROWS},
-}
-
-
-@pytest.mark.compiled
-@pytest.mark.skipif(REGISTER_BYTES != 64, reason="counts AVX-512 registers")
-@pytest.mark.parametrize("name", TILES)
-def test_the_tile_stays_in_registers(name):
-    """The inner loops: full-width FMAs on distinct accumulators, and nothing stored."""
-    tile, rows = TILES[name], int(re.match(r"\d+", name)[0])
-
-    @numba.njit
-    def run(c, a, b, table):
-        tile(
-            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(a, 0), 0),
-            *(pointer(table, 0), 1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
-        )
-
-    operands = (np.zeros(2000, np.float32) for _ in range(3))
-    run(*operands, np.zeros(4 * rows + 2, np.int64))
-    (assembly,) = run.inspect_asm().values()
-    loops = [block for block in _blocks(assembly) if any("vfmadd" in line for line in block)]
-    sums = {line.split()[-1] for loop in loops for line in loop if "vfmadd" in line}
-    assert len(sums) >= 2 * rows
-    assert ("prefetch" in "".join(itertools.chain(*loops))) == name.endswith("ahead")
-    for loop in loops:
-        fmas = [line for line in loop if "vfmadd" in line]
-        assert all("zmm" in line for line in fmas)
-        assert not any("vmov" in line and line.rstrip().endswith(")") for line in loop)
-
-
-def _blocks(assembly):
-    """Split assembly at its labels and jumps."""
-    blocks = [[]]
-    for line in assembly.splitlines():
-        if line.startswith(".LBB") or line.lstrip().startswith("j"):
-            blocks.append([])
-        blocks[-1].append(line)
-    return blocks
-
 
 AXES = [
     Axis(size, kernel, stride, dilation, before, after, outputs)

@@ -6,6 +6,7 @@ side. Interleaved is each 16 bytes with the other's, which is one instruction an
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -46,23 +47,12 @@ def term_pair_update(
     """
     vector = vector_of(a)
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, a_value, a_first, table_value, table_first, b_value, at, step = arguments
-        items = cgutils.unpack_tuple(builder, sums)
-        pairs = []
-        for place in (at, builder.add(at, step)):
-            pointer = emit_vector_pointer(context, builder, vector, b, b_value, place)
-            pairs.append(emit_load(context, builder, vector, pointer))
-        column = emit_pointer(context, builder, a, a_value, a_first)
-        places = emit_pointer(context, builder, table, table_value, table_first)
-        for i in range(rows.literal_value):
-            pointer = builder.gep(column, [row_place(builder, places, i)])
-            _add_products(context, builder, vector, pointer, pairs, items, i)
-        return context.make_tuple(builder, tile, items)
+    def emit_pairs(context: Any, builder: Any, b_value: Any, at: Any, step: Any) -> list[Any]:
+        places = (at, builder.add(at, step))
+        return [_emit_vector(context, builder, vector, b, b_value, place) for place in places]
 
-    integer = types.intp
-    result = tile(tile, rows, a, integer, table, integer, b, integer, integer)
-    return result, generate
+    result = tile(tile, rows, a, a_place, table, entry, b, b_place, b_step)
+    return result, _adding_pairs(tile, rows, a, table, emit_pairs, 1)
 
 
 @intrinsic(prefer_literal=True)
@@ -84,32 +74,41 @@ def row_pair_update(
     """
     vector = vector_of(a)
 
+    def emit_pairs(context: Any, builder: Any, b_value: Any, at: Any) -> list[Any]:
+        row = _emit_vector(context, builder, vector, b, b_value, at)
+        return _emit_interleaved(builder, vector, row, row)
+
+    result = tile(tile, rows, a, a_place, table, entry, b, b_place)
+    return result, _adding_pairs(tile, rows, a, table, emit_pairs, 2)
+
+
+def _adding_pairs(
+    tile: Any, rows: Any, a: Any, table: Any, emit_pairs: Callable[..., Any], together: int
+) -> Any:
+    """Make the code that adds pairs of A times two vectors; a pair has ``together`` rows."""
+    vector = vector_of(a)
+
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, a_value, a_first, table_value, table_first, b_value, at = arguments
+        sums, _, a_value, a_first, table_value, table_first, *of_b = arguments
         items = cgutils.unpack_tuple(builder, sums)
-        pointer = emit_vector_pointer(context, builder, vector, b, b_value, at)
-        row = emit_load(context, builder, vector, pointer)
-        pairs = _emit_interleaved(builder, vector, row, row)
+        pairs = emit_pairs(context, builder, *of_b)
         column = emit_pointer(context, builder, a, a_value, a_first)
         places = emit_pointer(context, builder, table, table_value, table_first)
         for i in range(rows.literal_value):
-            pointer = builder.gep(column, [row_place(builder, places, 2 * i)])
-            _add_products(context, builder, vector, pointer, pairs, items, i)
+            pointer = builder.gep(column, [row_place(builder, places, together * i)])
+            factors = _emit_pair(context, builder, vector, pointer)
+            for at, pair in enumerate(pairs, start=2 * i):
+                items[at] = emit_multiply_add(context, builder, vector, factors, pair, items[at])
         return context.make_tuple(builder, tile, items)
 
-    integer = types.intp
-    result = tile(tile, rows, a, integer, table, integer, b, integer)
-    return result, generate
+    return generate
 
 
-def _add_products(
-    context: Any, builder: Any, vector: VectorType, pointer: Any, pairs: Any, items: Any, i: int
-) -> None:
-    """Emit the products of a pair in memory and two vectors of them, added to a tile's row i."""
-    factors = _emit_pair(context, builder, vector, pointer)
-    for j in range(2):
-        at = 2 * i + j
-        items[at] = emit_multiply_add(context, builder, vector, factors, pairs[j], items[at])
+def _emit_vector(
+    context: Any, builder: Any, vector: VectorType, array: Any, value: Any, index: Any
+) -> Any:
+    pointer = emit_vector_pointer(context, builder, vector, array, value, index)
+    return emit_load(context, builder, vector, pointer)
 
 
 def _emit_pair(context: Any, builder: Any, vector: VectorType, pointer: Any) -> Any:
