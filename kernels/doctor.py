@@ -65,7 +65,10 @@ def _geometry(options: argparse.Namespace) -> ConvGeometry | None:
 
 def _sizes(text: str) -> tuple[int, ...]:
     """Return the integers of a text like 32x16x28x28."""
-    return tuple(int(part) for part in text.split("x"))
+    parts = text.split("x")
+    if not all(part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"must be integers like 32x16x28x28, got {text!r}")
+    return tuple(map(int, parts))
 
 
 def _padding(text: str) -> tuple[Any, ...]:

@@ -122,11 +122,12 @@ def test_doctor_refuses_what_does_not_fit(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ["", "3by4", "1x2xx4"])
+@pytest.mark.parametrize("text", ["", "3by4", "1x2xx4", "1,2,3,4", "1x-2x3x4"])
 def test_shapes_that_cannot_be_read(text, capsys):
     with pytest.raises(SystemExit, match="2"):
         command.main(["doctor", "--conv", text, "--weight", "1x1x1x1"])
-    assert "argument --conv" in capsys.readouterr().err
+    message = f"argument --conv: must be integers like 32x16x28x28, got {text!r}"
+    assert message in capsys.readouterr().err
 
 
 TRAIN = """
