@@ -82,8 +82,19 @@ def test_doctor_tells_of_neighbours_that_share_a_vector(capsys):
     assert "8 neighbouring pixels" in section(sections, "backward to the input")
 
 
-def test_doctor_knows_vectors_across_groups(capsys):
+def test_doctor_knows_few_channels_read_in_place(capsys):
     sections = examined(capsys, *FEW_A_GROUP)
+    forward = section(sections, "forward, float32")
+    assert "2 channels of a group to 2: a lane of a vector is a group" in forward
+    assert "windows slide along each row" in forward
+    assert "2 channels of a group to 2" in section(sections, "backward to the input")
+    assert "3 taps × 2 × 2 channels" in section(sections, "backward to the weights")
+    tiled = section(examined(capsys, *FEW_A_GROUP, "--stride", "2"), "forward")
+    assert "tiles of 4 pixels × 1 vector of groups" in tiled
+
+
+def test_doctor_knows_vectors_across_groups(capsys):
+    sections = examined(capsys, "--conv", "4x16x20x20", "--weight", "24x2x5x5", "--groups", "8")
     filled = 8 * 4 / max(REGISTER_BYTES, 8 * 4)
     for beginning in ("forward, float32", "backward to the input", "backward to the weights"):
         lines = section(sections, beginning)

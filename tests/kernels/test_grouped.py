@@ -1,4 +1,8 @@
-"""Few channels in each of many groups: vectors that reach across groups, against the reference."""
+"""Few channels in each of many groups, copied: vectors that reach across groups.
+
+Without batch-norm or a mask to be applied as they are loaded, most are read in place, see
+``test_groups_in_place``: here none are.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import plan, plan_weights
+from kernels.backends.numba import depthwise_plan, plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.ops import windows
 from tests.kernels.comparing import compare_passes, compare_threads, random
@@ -29,6 +33,12 @@ WINDOWS = [
     dict(kernel=(HEIGHT, WIDTH), padding=((4, 0), (0, 7))),
     dict(kernel=(2, 3), padding=(7, 13), stride=(2, 5)),
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_in_place(monkeypatch):
+    """Have sources copied, whatever their number of channels."""
+    monkeypatch.setattr(depthwise_plan, "fits", lambda geometry, lanes: False)
 
 
 def plans(in_group, out_group, groups):

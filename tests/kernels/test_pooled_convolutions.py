@@ -109,7 +109,7 @@ def test_the_cases_are_planned_as_they_are_called():
     assert plans["images together"].chunk > 1
     assert plans["in place"].in_place
     assert plans["groups"].grouped
-    assert depthwise_plan.fits(conv_geometry(*CASES["depthwise"][:3]))
+    assert depthwise_plan.fits(conv_geometry(*CASES["depthwise"][:3]), 1)
 
 
 @fast

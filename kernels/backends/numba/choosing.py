@@ -15,28 +15,31 @@ from kernels.geometry import ConvGeometry
 
 def forward_plan(geometry: ConvGeometry, dtype: np.dtype[Any], read: Loaded = PLAIN) -> Plan:
     """Return the plan that gathers y from x."""
-    planned = depthwise_plan if _in_place(geometry, read) else plan
-    return planned.forward_plan(geometry, lanes_of(dtype))
+    lanes = lanes_of(dtype)
+    planned = depthwise_plan if _in_place(geometry, lanes, read) else plan
+    return planned.forward_plan(geometry, lanes)
 
 
 def backward_plan(geometry: ConvGeometry, dtype: np.dtype[Any], pulled: Loaded = PLAIN) -> Plan:
     """Return the plan that gathers x's gradient from y's."""
-    planned = depthwise_plan if _in_place(geometry, pulled) else plan
-    return planned.backward_plan(geometry, lanes_of(dtype))
+    lanes = lanes_of(dtype)
+    planned = depthwise_plan if _in_place(geometry, lanes, pulled) else plan
+    return planned.backward_plan(geometry, lanes)
 
 
 def weight_plan(
     geometry: ConvGeometry, dtype: np.dtype[Any], read: Loaded = PLAIN, pulled: Loaded = PLAIN
 ) -> WeightPlan:
     """Return the plan that sums the weights' gradient."""
-    in_place = _in_place(geometry, read, pulled) and depthwise_weight_plan.fits(geometry)
+    lanes = lanes_of(dtype)
+    in_place = _in_place(geometry, lanes, read, pulled) and depthwise_weight_plan.fits(geometry)
     planned = depthwise_weight_plan if in_place else plan_weights
-    return planned.weight_plan(geometry, lanes_of(dtype))
+    return planned.weight_plan(geometry, lanes)
 
 
-def _in_place(geometry: ConvGeometry, *loaded: Loaded) -> bool:
-    """Tell whether a depthwise convolution can read what is there, as nothing is done to it.
+def _in_place(geometry: ConvGeometry, lanes: int, *loaded: Loaded) -> bool:
+    """Tell whether groups of few channels can be read where they are, as nothing is done to them.
 
-    Else it is one of few channels in each group: these copy what they load.
+    Else what is loaded is copied.
     """
-    return depthwise_plan.fits(geometry) and all(each.plain for each in loaded)
+    return depthwise_plan.fits(geometry, lanes) and all(each.plain for each in loaded)

@@ -1,12 +1,16 @@
 """The loop nest of depthwise convolutions forward and backward to the input.
 
-Every channel has a filter of its own. One task is a band of target rows of one image, as in
+Every channel has a filter of its own; ``grouped_in_place`` has the rows of those where every few
+channels have theirs. One task is a band of target rows of one image, as in
 ``gathering``, but nothing is copied. Windows of the usual width slide along a row, see
 ``depthwise_sliding``; otherwise the pixels of a row whose taps all lie in the image are done in
 tiles, those at its ends one by one.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import (
@@ -35,31 +39,44 @@ from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, lanes, pointer, prefetch
 
 
-def gather_depthwise(work, call, task):
-    """Gather a band of target rows, then finish it while it is in cache."""
-    s = shape_at(call[SHAPES], 0)
-    image, first = task // s.bands, task % s.bands * s.band_rows
-    last = min(first + s.band_rows, s.target_rows)
-    clear(work, 0, s.inner_place)
-    for i in range(first, last):
-        for j in range(s.phases):
-            _gather_row(work, call, s, image, i, i % s.target_row_step * s.phases + j)
-    row = image * s.target_rows + first
-    begin = row * s.target_columns * s.target_channels
-    pixels = (last - first) * s.target_columns
-    target = at_address(work, call[TARGET])
-    finish_band(target, begin, row, pixels, 0, s.target_channels, call, s, task, work)
+def make_gather(write_row: Callable[..., None]) -> Callable[[Any, Any, int], None]:
+    """Make a task of what writes those pixels of a target row that are of a phase."""
+
+    @serial
+    def gather_row(work, call, s, image, row, number):
+        """Find the taps of a row."""
+        phase, taps = row_phase_at(call[PHASES], number), call[SEGMENTS]
+        source_row, step = (
+            row // s.target_row_step * s.row_step,
+            s.source_columns * s.source_channels,
+        )
+        begin, end = taps_inside(s, phase, taps, source_row)
+        at = (image * s.source_rows + source_row) * step
+        to = (image * s.target_rows + row) * s.target_columns + phase.first_column
+        below = at + (tap_at(taps, end - 1).row + 1) * step if begin < end else 0
+        write_row(work, call, s, phase, to * s.target_channels, at, begin, end, below)
+
+    def gather(work, call, task):
+        """Gather a band of target rows, then finish it while it is in cache."""
+        s = shape_at(call[SHAPES], 0)
+        image, first = task // s.bands, task % s.bands * s.band_rows
+        last = min(first + s.band_rows, s.target_rows)
+        clear(work, 0, s.inner_place)
+        for i in range(first, last):
+            for j in range(s.phases):
+                gather_row(work, call, s, image, i, i % s.target_row_step * s.phases + j)
+        row = image * s.target_rows + first
+        begin = row * s.target_columns * s.target_channels
+        pixels = (last - first) * s.target_columns
+        target = at_address(work, call[TARGET])
+        finish_band(target, begin, row, pixels, 0, s.target_channels, call, s, task, work)
+
+    return gather
 
 
 @serial
-def _gather_row(work, call, s, image, row, number):
-    """Write those pixels of a target row that are of a phase."""
-    C, W, phase = s.source_channels, s.source_columns, row_phase_at(call[PHASES], number)
-    taps, source_row = call[SEGMENTS], row // s.target_row_step * s.row_step
-    begin, end = taps_inside(s, phase, taps, source_row)
-    at = (image * s.source_rows + source_row) * W * C
-    to = (image * s.target_rows + row) * s.target_columns * C + phase.first_column * C
-    below = at + (tap_at(taps, end - 1).row + 1) * W * C if begin < end else 0
+def _write_row(work, call, s, phase, to, at, begin, end, below):
+    """Write some pixels of a row of channels."""
     if s.sliding > 0 and begin < end:
         _slide_row(work, call, s, to, at, begin, end, below)
     else:
@@ -121,4 +138,4 @@ def _prefetch(source, begin, end):
         prefetch(source, place)
 
 
-GATHER_DEPTHWISE = Task(gather_depthwise)
+GATHER_DEPTHWISE = Task(make_gather(_write_row), name="gather_depthwise")

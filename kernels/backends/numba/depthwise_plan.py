@@ -1,5 +1,8 @@
 """Plans for depthwise convolutions: which taps a row of targets has, and which of them clip.
 
+Those of several channels a group, as far as they are read in place (``grouped_in_place``), have the
+same plans.
+
 Forward and backward to the input are the same gathering loop nest under different tables
 (``axes.forward_gather``, ``axes.backward_gather``). Nothing is copied or padded: taps outside the
 image are left out, for a whole row at once above and below it, column by column left and right of
@@ -16,9 +19,10 @@ import functools
 import numpy as np
 
 from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
-from kernels.backends.numba.depthwise_sliding import ROWS, WIDTH
+from kernels.backends.numba.depthwise_sliding import ROWS, VECTORS, WIDTH
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan import Plan
+from kernels.backends.numba.plan_grouped import MOST_JOINED, group_vectors
 from kernels.backends.numba.plan_tables import ROW_PHASE, SHAPE, TAP, Table, records
 from kernels.geometry import ConvGeometry
 
@@ -26,27 +30,48 @@ LEAST_TASKS = 16
 """Bands of rows that a small batch is cut into, so that it uses all cores."""
 
 
-def fits(geometry: ConvGeometry) -> bool:
-    """Tell whether each channel of x makes just one channel of y."""
-    return 1 < geometry.groups == geometry.channels == geometry.out_channels
+MOST_PRODUCTS = 6
+"""Source by target channels of a group that are read in place. Of 4 by 4 the sums of a window that
+slides do not fit the registers: 3×3 took 2.8 times as long as with a copy. (1×1: 0.6.)"""
+
+MOST_TAPS = 9
+"""Of a window that are read so for each source pixel, with several channels: a channel is dealt out
+for each tap, and in a copy once. 2 to 1 channels through 4×4: 1.2 of the time; 2 to 2 through 5×5
+0.9, with stride 2 0.65."""
+
+
+def fits(geometry: ConvGeometry, lanes: int) -> bool:
+    """Tell whether groups have one channel, or so few that it pays not to copy them."""
+    groups, rows, columns = geometry.groups, geometry.height, geometry.width
+    ins, outs = geometry.channels // groups, geometry.out_channels // groups
+    if ins == outs == 1:
+        return groups > 1
+    most, taps = max(ins, outs), rows.kernel * columns.kernel
+    if group_vectors(most, most, groups, lanes) == 0 or groups <= MOST_JOINED * most:
+        return False
+    few = taps <= MOST_TAPS * rows.stride * columns.stride
+    return taps == 1 or (few and ins * outs <= MOST_PRODUCTS)
 
 
 @functools.lru_cache(maxsize=256)
 def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of y from x."""
     axes = forward_gather(geometry.height), forward_gather(geometry.width)
-    return _plan(geometry, *axes, lanes)
+    return _plan(geometry, *axes, geometry.channels, geometry.out_channels, lanes)
 
 
 @functools.lru_cache(maxsize=256)
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
     axes = backward_gather(geometry.height), backward_gather(geometry.width)
-    return _plan(geometry, *axes, lanes)
+    return _plan(geometry, *axes, geometry.out_channels, geometry.channels, lanes)
 
 
-def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> Plan:
-    C, kernel = geometry.channels, geometry.width.kernel
+def _plan(
+    geometry: ConvGeometry, rows: Gather, columns: Gather, C: int, targets: int, lanes: int
+) -> Plan:
+    """Plan a gathering of ``targets`` channels from ``C``."""
+    kernel = geometry.width.kernel
     phases: list[tuple[int, ...]] = []
     taps: list[tuple[int, ...]] = []
     order: list[int] = []
@@ -61,10 +86,12 @@ def _plan(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> 
             begin = max((b for b, _ in spans), default=0)
             end = max(begin, min((e for _, e in spans), default=count))
             phases.append((first, len(taps), len(spans), phase.first, count, begin, end))
-    sizes = sizes_of(geometry, rows, columns, lanes)
-    sizes |= {"phases": len(columns.phases), "terms": len(taps)}
-    zeros = -(-C // lanes) * lanes  # what window rows outside the image read
-    sizes |= {"sliding": int(sliding(rows, columns)), "inner_place": zeros, "work": zeros + lanes}
+    sizes = sizes_of(geometry, rows, columns, C, targets, lanes)
+    terms, slides = len(taps) * sizes["in_group"], sliding(rows, columns)
+    sizes |= {"phases": len(columns.phases), "terms": terms, "sliding": int(slides)}
+    # What window rows outside the image read, and their weights.
+    zeros = max(VECTORS, sizes["out_group"] * terms) * lanes if slides else 0
+    sizes |= {"inner_place": zeros, "work": zeros + lanes}
     return Plan(
         shape_of(sizes),
         records(np.array(phases, ROW_PHASE)),
@@ -97,9 +124,11 @@ def inside(shift: int, count: int, axis: Gather) -> tuple[int, int]:
     return begin, max(begin, min(count, end))
 
 
-def sizes_of(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) -> dict[str, int]:
-    """Return the fields of the shape; a group is a channel, as in ``plan_grouped``."""
-    C = geometry.channels
+def sizes_of(
+    geometry: ConvGeometry, rows: Gather, columns: Gather, sources: int, targets: int, lanes: int
+) -> dict[str, int]:
+    """Return the fields of the shape; lanes are groups, as in ``plan_grouped``."""
+    groups = geometry.groups
     band_rows = max(1, rows.target_size // -(-LEAST_TASKS // max(1, geometry.batch)))
     return {
         "depthwise": 1,
@@ -108,19 +137,19 @@ def sizes_of(geometry: ConvGeometry, rows: Gather, columns: Gather, lanes: int) 
         "band_rows": band_rows,
         "bands": -(-rows.target_size // band_rows),
         "parts": 1,
-        "groups": C,
-        "in_group": 1,
-        "out_group": 1,
+        "groups": groups,
+        "in_group": sources // groups,
+        "out_group": targets // groups,
         "panel": PANEL_VECTORS * lanes,
-        "grouped": -(-C // lanes),
+        "grouped": -(-groups // lanes),
         "neighbours": 1,
         "work": lanes,
         "source_rows": rows.source_size,
         "source_columns": columns.source_size,
-        "source_channels": C,
+        "source_channels": sources,
         "target_rows": rows.target_size,
         "target_columns": columns.target_size,
-        "target_channels": C,
+        "target_channels": targets,
         "row_step": rows.source_step,
         "column_step": columns.source_step,
         "target_row_step": rows.target_step,

@@ -10,6 +10,9 @@ channels at a time, needs no rectangles but costs more than they do: 8 images of
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import (
     LOAD,
@@ -51,21 +54,43 @@ BLOCK_PIXELS = 112
 read of a cached page stays there. With 28 pixels 512×14×14 took 0.31 ms instead of 0.21."""
 
 
-def accumulate_depthwise(work, call, part):
-    """Sum the weight gradient over a part of the bands of rows, for a part of the channels."""
-    s = shape_at(call[SHAPES], 0)
-    share, c_from = part // s.parts, part % s.parts * s.part_channels
-    c_to = min(s.source_channels, c_from + s.part_channels)
-    sums = pointer(at_address(work, call[PARTIALS]), share * call[PARTIALS_SIZE])
-    clear(sums, c_from * s.terms, -(-(c_to - c_from) // lanes(work)) * lanes(work) * s.terms)
-    clear(work, 0, s.inner_place)
-    tasks = s.images * s.bands
-    for task in range(share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]):
-        image, first = task // s.bands, task % s.bands * s.band_rows
-        last = min(first + s.band_rows, s.target_rows)
-        _accumulate_band(sums, work, call, s, image, first, last, c_from, c_to)
-        if call[SLOTTED] > 0 and c_from == 0:
-            _sum_gradients(work, call, s, image * s.target_rows + first, last - first, share)
+def make_accumulate(accumulate_rows: Callable[..., None]) -> Callable[[Any, Any, int], None]:
+    """Make a task of what adds up what some rows of rectangles give."""
+
+    @serial
+    def accumulate_band(sums, work, call, s, image, first, last, g_from, g_to):
+        """Add what a band of an image gives, a block of rows with the same taps after the other."""
+        table, nothing = integers_at(call[SEGMENTS], 0), pointer(work, 0)
+        source, grad = at_address(work, call[X]), at_address(work, call[LOAD + X])
+        block, across = max(1, BLOCK_PIXELS // s.target_columns), s.rectangles_across * RECTANGLE
+        for at in range(0, s.rectangles * RECTANGLE, across):
+            end = min(last, table[at + BOTTOM])
+            for row in range(max(first, table[at + TOP]), end, block):
+                place = (image * s.source_rows + row * s.row_step) * s.source_columns
+                pixel = (image * s.target_rows + row) * s.target_columns
+                accumulate_rows(
+                    sums, source, place * s.source_channels, grad, pixel * s.target_channels,
+                    s, table, at, at + across, min(block, end - row), g_from, g_to, nothing,
+                )  # fmt: skip
+
+    def accumulate(work, call, part):
+        """Sum the weight gradient over a part of the bands of rows, for a part of the groups."""
+        s, width = shape_at(call[SHAPES], 0), lanes(work)
+        share, g_from = part // s.parts, part % s.parts * s.part_channels
+        g_to = min(s.groups, g_from + s.part_channels)
+        sums, own = at_address(work, call[PARTIALS]), s.out_group * s.terms
+        sums = pointer(sums, share * call[PARTIALS_SIZE])
+        clear(sums, g_from * own, -(-(g_to - g_from) // width) * width * own)
+        clear(work, 0, s.inner_place)
+        tasks = s.images * s.bands
+        for task in range(share * tasks // call[PARTS], (share + 1) * tasks // call[PARTS]):
+            image, first = task // s.bands, task % s.bands * s.band_rows
+            last = min(first + s.band_rows, s.target_rows)
+            accumulate_band(sums, work, call, s, image, first, last, g_from, g_to)
+            if call[SLOTTED] > 0 and g_from == 0:
+                _sum_gradients(work, call, s, image * s.target_rows + first, last - first, share)
+
+    return accumulate
 
 
 @serial
@@ -74,24 +99,6 @@ def _sum_gradients(work, call, s, row, rows, share):
     C, grad, slots = s.target_channels, at_address(work, call[LOAD + X]), doubles_at(call[SLOTS], 0)
     first, pixels = row * s.target_columns * C, rows * s.target_columns
     sum_pixels(grad, first, pixels, C, C, slots, share * C, work, s.inner_place)
-
-
-@serial
-def _accumulate_band(sums, work, call, s, image, first, last, c_from, c_to):
-    """Add what a band of an image gives, a block of rows with the same taps after the other."""
-    C, table = s.source_channels, integers_at(call[SEGMENTS], 0)
-    source, grad = at_address(work, call[X]), at_address(work, call[LOAD + X])
-    nothing = pointer(work, 0)
-    block, across = max(1, BLOCK_PIXELS // s.target_columns), s.rectangles_across * RECTANGLE
-    for at in range(0, s.rectangles * RECTANGLE, across):
-        end = min(last, table[at + BOTTOM])
-        for row in range(max(first, table[at + TOP]), end, block):
-            place = (image * s.source_rows + row * s.row_step) * s.source_columns * C
-            pixel = (image * s.target_rows + row) * s.target_columns * C
-            _accumulate_rows(
-                sums, source, place, grad, pixel, s, table, at, at + across,
-                min(block, end - row), c_from, c_to, nothing,
-            )  # fmt: skip
 
 
 @serial
@@ -122,4 +129,4 @@ def _accumulate_rows(
                         add_first_tap(*where, v, valid)
 
 
-ACCUMULATE_DEPTHWISE = Task(accumulate_depthwise)
+ACCUMULATE_DEPTHWISE = Task(make_accumulate(_accumulate_rows), name="accumulate_depthwise")

@@ -48,17 +48,19 @@ def fits(geometry: ConvGeometry) -> bool:
 def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     """Plan the weight gradient of a depthwise convolution."""
     rows, columns = forward_gather(geometry.height), forward_gather(geometry.width)
-    slides = sliding(rows, columns)
+    slides, C, targets = sliding(rows, columns), geometry.channels, geometry.out_channels
     down, across = _spans(rows), _sliding_span(columns) if slides else _spans(columns)
-    kernel, C = geometry.width.kernel, geometry.channels
+    kernel = geometry.width.kernel
     partials, cut = _cut(geometry, rows.target_size, columns.target_size, lanes)
-    sizes = sizes_of(geometry, rows, columns, lanes) | cut
-    sizes |= {"terms": geometry.height.kernel * kernel}
+    sizes = sizes_of(geometry, rows, columns, C, targets, lanes) | cut
+    in_group, out_group = sizes["in_group"], sizes["out_group"]
+    taps = geometry.height.kernel * kernel
+    sizes |= {"terms": taps * in_group}
     sizes |= {"rectangles": len(down) * len(across), "rectangles_across": len(across)}
-    zeros = VECTORS * lanes  # gradients outside the image
+    zeros = max(VECTORS, out_group) * lanes  # gradients outside the image
     sizes |= {"sliding": int(slides), "inner_place": zeros, "work": zeros + lanes}
-    together = TAPS if sizes["terms"] > 1 else 1
-    size = sizes["grouped"] * lanes * sizes["terms"]
+    together = taps_together(in_group, out_group, taps)
+    size = sizes["grouped"] * lanes * out_group * sizes["terms"]
     return WeightPlan(
         shape_of(sizes),
         _rectangles(down, across, kernel, columns.source_size * C, C, together),
@@ -72,6 +74,13 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     )
 
 
+def taps_together(in_group: int, out_group: int, taps: int) -> int:
+    """Return how many taps of a window are summed at once."""
+    if taps == 1:
+        return 1
+    return TAPS if in_group == out_group == 1 else WIDTH
+
+
 def _cut(geometry: ConvGeometry, rows: int, columns: int, lanes: int) -> tuple[int, dict[str, int]]:
     """Return how many partial results there are, and how their rows and channels are cut."""
     batch, unit = geometry.batch, VECTORS * lanes
@@ -79,9 +88,9 @@ def _cut(geometry: ConvGeometry, rows: int, columns: int, lanes: int) -> tuple[i
     band_rows = -(-rows // -(-partials // batch))
     bands = -(-rows // band_rows)
     partials = min(partials, batch * bands)
-    units = -(-geometry.channels // unit)
+    units = -(-geometry.groups // unit)
     part_channels = -(-units // min(units, -(-LEAST_TASKS // partials))) * unit
-    parts = -(-geometry.channels // part_channels)
+    parts = -(-geometry.groups // part_channels)
     cut = {"band_rows": band_rows, "bands": bands, "parts": parts, "part_channels": part_channels}
     return partials, cut
 

@@ -16,6 +16,7 @@ from kernels.backends.numba import (
     plan_weights,
     winograd_cost,
 )
+from kernels.backends.numba.grouped_in_place import tile_pixels
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS, TILE_ROWS
 from kernels.geometry import ConvGeometry
 
@@ -23,8 +24,8 @@ from kernels.geometry import ConvGeometry
 def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]]:
     """Return for each pass a few lines: which loop nest, how it is cut, and why."""
     lanes = plan.lanes_of(dtype)
-    if depthwise_plan.fits(geometry):
-        return _depthwise(geometry, lanes)
+    if depthwise_plan.fits(geometry, lanes):
+        return _in_place(geometry, lanes)
     weights = plan_weights.weight_plan(geometry, lanes)
     return {
         "forward": _gathered(plan.forward_plan(geometry, lanes), dtype),
@@ -97,51 +98,59 @@ def _tasks(shape: Any, tasks: int, part: str, dtype: np.dtype[Any]) -> list[str]
     ]
 
 
-def _depthwise(geometry: ConvGeometry, lanes: int) -> dict[str, list[str]]:
+def _in_place(geometry: ConvGeometry, lanes: int) -> dict[str, list[str]]:
     forward = depthwise_plan.forward_plan(geometry, lanes)
     backward = depthwise_plan.backward_plan(geometry, lanes)
     return {
-        "forward": _depthwise_gathered(forward),
-        "backward to the input": _depthwise_gathered(backward),
-        "backward to the weights": _depthwise_accumulated(geometry, lanes),
+        "forward": _gathered_in_place(forward),
+        "backward to the input": _gathered_in_place(backward),
+        "backward to the weights": _accumulated_in_place(geometry, lanes),
     }
 
 
-def _depthwise_accumulated(geometry: ConvGeometry, lanes: int) -> list[str]:
+def _accumulated_in_place(geometry: ConvGeometry, lanes: int) -> list[str]:
     if not depthwise_weight_plan.fits(geometry):
-        return ["as a convolution of one channel to each group: the window is too large"]
+        return ["direct, what is loaded is copied: the window is too large for tables of its taps"]
     chosen = depthwise_weight_plan.weight_plan(geometry, lanes)
     shape = chosen.shape[0]
     taps, vectors = depthwise_weight_kernel.TAPS, depthwise_weight_kernel.VECTORS
+    sums = f"{taps} taps × {vectors} vectors"
+    in_group, out_group = int(shape["in_group"]), int(shape["out_group"])
+    if (in_group, out_group) != (1, 1):
+        taps = depthwise_weight_plan.taps_together(in_group, out_group, shape["terms"] // in_group)
+        sums = f"{taps} taps × {in_group} × {out_group} channels of a vector of groups"
     over = "rows along which the windows slide"
     if not shape["sliding"]:
         over = f"{shape['rectangles']} rectangles of pixels that have the same taps"
     return [
         f"{chosen.tasks} tasks: {chosen.parts} partial results, added up in their order, of "
-        f"{shape['part_channels']} of {geometry.channels} channels",
-        f"sums of {taps} taps × {vectors} vectors in registers, over {over}",
+        f"{shape['part_channels']} of {geometry.groups} groups",
+        f"sums of {sums} in registers, over {over}",
     ]
 
 
-def _depthwise_gathered(chosen: plan.Plan) -> list[str]:
+def _gathered_in_place(chosen: plan.Plan) -> list[str]:
     whole = sum(int(phase["whole_end"] - phase["whole_begin"]) for phase in chosen.phases)
     columns = sum(int(phase["columns"]) for phase in chosen.phases)
-    pixels, vectors = depthwise_kernel.TILE_PIXELS, depthwise_kernel.TILE_VECTORS
+    tiles = f"{depthwise_kernel.TILE_PIXELS} pixels × {depthwise_kernel.TILE_VECTORS} vectors"
+    groups = "one channel to each group: channels fill the vectors, nothing is copied"
+    if (chosen.in_group, chosen.out_group) != (1, 1):
+        tiles = f"{tile_pixels(chosen.in_group, chosen.out_group)} pixels × 1 vector of groups"
+        groups = (
+            f"{chosen.in_group} channels of a group to {chosen.out_group}: a lane of a vector is a "
+            "group, channels are dealt out as they are loaded, nothing is copied"
+        )
     how = "windows slide along each row: a source pixel is loaded once for each row of a window"
     if not chosen.shape[0]["sliding"]:
         how = (
-            f"tiles of {pixels} pixels × {vectors} vectors for the {whole / max(1, columns):.0%} "
+            f"tiles of {tiles} for the {whole / max(1, columns):.0%} "
             "of the columns that no tap leaves the image of, one pixel at a time for the others"
         )
     return [
-        "one channel to each group: channels fill the vectors, nothing is copied",
-        _depthwise_tasks(chosen),
+        groups,
+        f"{chosen.tasks} tasks: bands of {chosen.band_rows} of {chosen.target_rows} rows",
         how,
     ]
-
-
-def _depthwise_tasks(chosen: plan.Plan) -> str:
-    return f"{chosen.tasks} tasks: bands of {chosen.band_rows} of {chosen.target_rows} rows"
 
 
 def _size(elements: int, dtype: np.dtype[Any]) -> str:

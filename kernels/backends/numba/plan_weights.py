@@ -62,8 +62,15 @@ class WeightPlan:
 
     @functools.cached_property
     def depthwise(self) -> int:
-        """Whether each channel is summed in place, see ``depthwise_weight``."""
+        """Whether groups of few channels are summed in place, see ``depthwise_weight``."""
         return int(self.shape["depthwise"][0])
+
+    @functools.cached_property
+    def loops(self) -> tuple[int, int, int, bool]:
+        """What decides on the inner loops of ``grouped_in_place``."""
+        s = self.shape[0]
+        sources = int(s["in_group"])
+        return sources, int(s["out_group"]), int(s["sliding"]), bool(s["terms"] > sources)
 
     @functools.cached_property
     def entries(self) -> tuple[Any, ...]:

@@ -38,11 +38,10 @@ from kernels.backends.numba.calls import (
     WEIGHTS,
 )
 from kernels.backends.numba.choosing import weight_plan
-from kernels.backends.numba.depthwise import GATHER_DEPTHWISE
-from kernels.backends.numba.depthwise_weight import ACCUMULATE_DEPTHWISE
 from kernels.backends.numba.finishing import CLEAR_SLOTS, MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
+from kernels.backends.numba.grouped_in_place import accumulate_in_place, gather_in_place
 from kernels.backends.numba.grouped_packing import PACK_GROUPS, UNPACK_GROUPS
 from kernels.backends.numba.jobs import Job, run_jobs
 from kernels.backends.numba.keeping import keeps, kept_entries
@@ -102,14 +101,14 @@ def by_input(weight: FloatArray) -> Weights:
 def _gathering(plan: Plan) -> tuple[Task, Task]:
     """Return what packs the weights of a gather, and what runs it."""
     if plan.depthwise:
-        return PACK_GROUPS, GATHER_DEPTHWISE
+        return PACK_GROUPS, gather_in_place(plan.in_group, plan.out_group, plan.sliding)
     return (PACK_GROUPS, GATHER_GROUPS) if plan.grouped else (PACK, GATHER)
 
 
 def _accumulating(plan: WeightPlan) -> tuple[Task, Task]:
     """Return what sums a weight gradient, and what unpacks it."""
     if plan.depthwise:
-        return ACCUMULATE_DEPTHWISE, UNPACK_GROUPS
+        return accumulate_in_place(*plan.loops), UNPACK_GROUPS
     return (ACCUMULATE_GROUPS, UNPACK_GROUPS) if plan.grouped else (ACCUMULATE, UNPACK)
 
 

@@ -37,6 +37,8 @@ class Standalone:
         How many.
     needs : callable, optional
         ``prepare`` of another one that this one calls.
+    name : str, optional
+        Where several functions have the same one: jitted code does not call these by name.
     """
 
     def __init__(
@@ -45,15 +47,16 @@ class Standalone:
         pointers: int,
         integers: int,
         needs: Callable[[np.dtype[Any]], int] | None = None,
+        name: str = "",
     ) -> None:
         self._function = function
         self._needs = needs
         self._pointers, self._integers = pointers, integers
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        self._name = f"{function.__module__.rpartition('.')[2]}.{name or function.__name__}"
         self._compiled: dict[np.dtype[Any], Any] = {}
         self._addresses: dict[np.dtype[Any], int] = {}
         self._lock = threading.Lock()
-        if not numba.config.DISABLE_JIT:
+        if not (numba.config.DISABLE_JIT or name):
             self._register()
 
     def prepare(self, dtype: np.dtype[Any]) -> int:

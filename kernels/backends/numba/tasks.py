@@ -37,16 +37,19 @@ class Task:
         the operation's entries, integers; and the number of the task.
     needs : callable, optional
         Is called with a dtype first; see ``Standalone``.
+    name : str, optional
+        Where several functions have the same one.
     """
 
     def __init__(
         self,
         function: Callable[[Any, Any, int], None],
         needs: Callable[[np.dtype[Any]], int] | None = None,
+        name: str = "",
     ) -> None:
         self.function = function
         self.address: Callable[[np.dtype[Any]], int] = Standalone(
-            function, pointers=1, integers=1, needs=needs
+            function, pointers=1, integers=1, needs=needs, name=name
         ).prepare
 
 
