@@ -24,8 +24,9 @@ from kernels.backends.numba.vector import broadcast, lanes, load, multiply_add, 
 
 FLOAT = np.dtype(np.float32)
 
-WORKING_SETS = tuple(2**power for power in (15, 17, 19, 21, 23, 25, 27, 29))
-"""Bytes read and written in all, over all threads: 32 KiB to 512 MiB."""
+WORKING_SETS = tuple(2**power for power in (15, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 29))
+"""Bytes read and written in all, over all threads: 32 KiB to 512 MiB. Closer together where the
+caches end: from 2 to 8 MiB bandwidth falls by a third, and a limit is that of the next smaller."""
 
 BYTES_A_CALL = 2**27
 
