@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
-from kernels.backends.numba.addresses import address_of, aligned
+from kernels.backends.numba.addresses import addresses_of, aligned
 from kernels.backends.numba.driver import run_tables
 from kernels.capturing import Capture
 from kernels.layout import memory_order
@@ -53,8 +53,8 @@ class Tables:
         of them without gaps. None if one of these is not written after all.
         """
         arrays = [*given, *written]
-        orders = [None if a.flags.c_contiguous else memory_order(a) for a in given]
-        starts = [*_starts(given, orders), *(int(array.ctypes.data) for array in written)]
+        turned = [(i, memory_order(a)) for i, a in enumerate(given) if not a.flags.c_contiguous]
+        starts = [*addresses_of(given, turned), *(int(array.ctypes.data) for array in written)]
         changes = [
             (place, number, at - start)
             for place, at in ((place, int(self.numbers[place])) for place in self.arrays)
@@ -66,7 +66,7 @@ class Tables:
         layouts = [(array.shape, array.dtype, array.nbytes, array.strides) for array in written]
         replaced = {place for place, _, _ in changes}
         kept = [array for place, array in self.arrays.items() if place not in replaced]
-        return OnOthers(self.numbers, changes, orders, layouts, kept)
+        return OnOthers(self.numbers, changes, turned, layouts, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ class OnOthers:
         The tables.
     changes : list of (int, int, int)
         Which numbers are addresses in those arrays: where they are, in which array, how far in.
-    orders : list of tuple of int, or None
-        The axes of the arrays that are given, in the order of memory, if that is another one.
+    turned : list of (int, tuple of int)
+        Of the arrays that are given, those whose axes are in memory in another order, and which.
     layouts : list of tuple
         Shape, dtype, bytes and strides of the arrays that are written.
     kept : list
@@ -89,13 +89,13 @@ class OnOthers:
 
     numbers: NDArray[np.int64]
     changes: list[tuple[int, int, int]]
-    orders: list[tuple[int, ...] | None]
+    turned: list[tuple[int, tuple[int, ...]]]
     layouts: list[tuple[tuple[int, ...], np.dtype[Any], int, tuple[int, ...]]]
     kept: list[Any]
 
     def __call__(self, given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run them, and return what they wrote."""
-        places, results = _starts(given, self.orders), []
+        places, results = addresses_of(given, self.turned), []
         for layout in self.layouts:
             result, place = aligned(*layout)
             results.append(result)
@@ -105,14 +105,6 @@ class OnOthers:
             numbers[place] = places[number] + offset
         execute(numbers)
         return results
-
-
-def _starts(arrays: Sequence[NDArray[Any]], orders: Sequence[tuple[int, ...] | None]) -> list[int]:
-    """Return where arrays begin; turned into the order of memory, an address is found sooner."""
-    return [
-        address_of(array if order is None else array.transpose(order))
-        for array, order in zip(arrays, orders, strict=True)
-    ]
 
 
 def execute(numbers: NDArray[np.int64]) -> None:
