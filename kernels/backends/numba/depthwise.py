@@ -1,10 +1,10 @@
 """The loop nest of depthwise convolutions forward and backward to the input.
 
 Every channel has a filter of its own; ``grouped_in_place`` has the rows of those where every few
-channels have theirs. One task is a band of target rows of one image, as in
-``gathering``, but nothing is copied. Windows of the usual width slide along a row, see
-``depthwise_sliding``; otherwise the pixels of a row whose taps all lie in the image are done in
-tiles, those at its ends one by one.
+channels have theirs. One task is a band of target rows of one image, as in ``gathering``, but
+nothing is copied. Windows of the usual width slide along a row, see ``depthwise_sliding``;
+otherwise the pixels of a row whose taps all lie in the image are done in tiles, those at its ends
+one by one.
 """
 
 from __future__ import annotations
@@ -46,10 +46,8 @@ def make_gather(write_row: Callable[..., None]) -> Callable[[Any, Any, int], Non
     def gather_row(work, call, s, image, row, number):
         """Find the taps of a row."""
         phase, taps = row_phase_at(call[PHASES], number), call[SEGMENTS]
-        source_row, step = (
-            row // s.target_row_step * s.row_step,
-            s.source_columns * s.source_channels,
-        )
+        source_row = row // s.target_row_step * s.row_step
+        step = s.source_columns * s.source_channels
         begin, end = taps_inside(s, phase, taps, source_row)
         at = (image * s.source_rows + source_row) * step
         to = (image * s.target_rows + row) * s.target_columns + phase.first_column

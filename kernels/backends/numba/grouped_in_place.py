@@ -79,10 +79,8 @@ def _tiled_row(ins: int, outs: int) -> Callable[..., None]:
             last = first
         target, source = at_address(work, call[TARGET]), at_address(work, call[X])
         weights, start = at_address(work, call[WEIGHTS]), at_address(work, call[START])
-        at_step, to_step = (
-            s.column_step * s.source_channels,
-            s.target_column_step * s.target_channels,
-        )
+        at_step = s.column_step * s.source_channels
+        to_step = s.target_column_step * s.target_channels
         arrays = (target, to, to_step, source, at, at_step, weights, s.terms, start)
         row_of = (s.groups, call[SEGMENTS], begin, end)
         whole = s.groups - s.groups % lanes(work)

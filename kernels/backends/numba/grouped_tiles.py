@@ -44,10 +44,8 @@ def make_tiles(ins: int, outs: int, pixels: int, *, whole: bool) -> Callable[...
                             x = load_groups(source, place + p * at_step, valid)
                             for o in range(outs):
                                 for i in range(ins):
-                                    n, factor = (
-                                        p * outs + o,
-                                        load(weights, by + (o * terms + i) * width),
-                                    )
+                                    n = p * outs + o
+                                    factor = load(weights, by + (o * terms + i) * width)
                                     total = replaced(total, n, multiply_add(x[i], factor, total[n]))
                 for p in range(pixels):
                     store_groups(target, to + (j + p) * to_step + g * outs, total, p * outs, valid)
