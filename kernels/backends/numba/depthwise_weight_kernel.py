@@ -42,7 +42,8 @@ the table."""
 
 NUMBER, OFFSET, TAP = range(3)
 """What it has for each tap: which of the window's it is, and how far its source pixel is. A tap -1
-fills the last TAPS of a rectangle up, and is not stored. Windows of one tap have that alone."""
+fills those of a rectangle up that are summed last, and is not stored. Windows of one tap have that
+alone."""
 
 
 def _make_sums(taps: int, vectors: int, *, whole: bool) -> Callable[..., Any]:

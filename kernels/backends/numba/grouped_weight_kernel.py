@@ -1,7 +1,7 @@
 """The inner loops of the weight gradient of few channels a group: sums over pixels, in registers.
 
 As in ``depthwise_weight_kernel``, for a vector of groups at a time, whose channels are dealt out as
-they are loaded. A row of a window's taps is summed at once.
+they are loaded. Three taps are summed at once, those of a row where windows slide, or a single one.
 """
 
 from __future__ import annotations
