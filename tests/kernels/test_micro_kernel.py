@@ -36,20 +36,29 @@ def _multiply(c, start, a, b, table, M, V, steps, fetched, paired):
     )
 
 
+def _segments(lengths, step):
+    """Return segments of so many terms, which begin a step apart."""
+    return np.array([(step * i, n) for i, n in enumerate(lengths)], np.int64).reshape(-1, 2)
+
+
+def _begun(rng, c, start, M, V, b_k, begin):
+    """Return C with what M rows of it begin with, and where these are in A and C, in any order."""
+    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
+    wanted, rows = c.copy(), 2 + places[:, 1:] + np.arange(V)
+    if begin != SUMS:
+        wanted[rows] = start[1 : 1 + V] if begin == START else 0
+    return wanted, places, rows
+
+
 @pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
 @pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (START, 9), (SUMS, 0)])
 def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
     rng = np.random.default_rng(0)
     a_k, b_k = 2, 2 * LANES + 1
     a, b, start, c = (rng.standard_normal(n).astype("float32") for n in (900, 9 * b_k, 2000, 2000))
-    segments = np.array([(10 * i, length) for i, length in enumerate(lengths)], np.int64)
-    segments = segments.reshape(-1, 2)
-    # Rows in any order, at no fixed distance.
-    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
-    wanted, k_b = c.copy(), 0
-    rows = 2 + places[:, 1:] + np.arange(V)
-    if begin != SUMS:
-        wanted[rows] = start[1 : 1 + V] if begin == START else 0
+    segments = _segments(lengths, 10)
+    wanted, places, rows = _begun(rng, c, start, M, V, b_k, begin)
+    k_b = 0
     for offset, length in segments:
         for k in range(length):
             column = a[4 + places[:, 0] + offset + k * a_k]
@@ -77,13 +86,9 @@ def test_tiles_of_one_vector_on_pairs_of_terms(M, V, lengths, begin, dtype):
         both = b[k : k + 2, :lanes].reshape(2, -1, 16 // b.itemsize)
         halves = both.transpose(1, 2, 0).reshape(len(both[0]), 2, -1)
         packed[k : k + 2, :lanes] = halves.transpose(1, 0, 2).reshape(2, -1)
-    segments = np.array([(12 * i, length) for i, length in enumerate(lengths)], np.int64)
-    segments = segments.reshape(-1, 2)
-    places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
-    wanted, row = c.copy(), 0
-    rows = 2 + places[:, 1:] + np.arange(V)
-    if begin != SUMS:
-        wanted[rows] = start[1 : 1 + V] if begin == START else 0
+    segments = _segments(lengths, 12)
+    wanted, places, rows = _begun(rng, c, start, M, V, b_k, begin)
+    row = 0
     for offset, length in segments:
         for k in range(length):
             wanted[rows] += a[4 + places[:, :1] + offset + k] * b[row, :V]
@@ -104,8 +109,7 @@ def test_tiles_of_one_vector_on_pairs_of_rows(M, lengths, begin, dtype):
     rng, lanes = np.random.default_rng(0), REGISTER_BYTES // np.dtype(dtype).itemsize
     a_k, b_k = 3, lanes + 1
     a, b, c = (rng.standard_normal(n).astype(dtype) for n in (900, 9 * b_k, 4000))
-    segments = np.array([(20 * i, length) for i, length in enumerate(lengths)], np.int64)
-    segments = segments.reshape(-1, 2)
+    segments = _segments(lengths, 20)
     firsts = np.repeat(2 * rng.permutation(400)[: M // 2], 2) + np.arange(M) % 2
     places = np.stack((firsts, b_k * rng.permutation(M)), axis=-1)
     wanted, row = c.copy(), 0
