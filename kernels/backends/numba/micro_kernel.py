@@ -21,17 +21,18 @@ from kernels.backends.numba.vector import (
     add_pairs,
     add_rows,
     add_rows_first,
+    folded,
     lanes,
     prefetch,
     prefetch_rows,
-    rank_one_update,
-    rank_two_update,
+    rank_k_update,
     repeat_row,
     row_pair_update,
     store_rows,
     store_rows_first,
     taken_apart,
     term_pair_update,
+    with_zeros,
 )
 
 PANEL_VECTORS = 2
@@ -44,12 +45,20 @@ the peak, a tile of 2 vectors runs at 99 %, one of one vector is bound by its lo
 terms 68 %, two terms at a time, which share what says where a row is, 72 %, pairs of terms or of
 rows 98 %; 16 terms 51 %, pairs of terms 63 %, of rows 73 %."""
 
+LEAST_SUMS, MOST_TIMES = 8, 4
+"""Sums that a core is to work on at a time: a multiply-add takes 4 cycles, and two begin in each. A
+tile of fewer has them up to so many times over."""
 
 ZEROS, START, SUMS = range(3)
 """What C begins from: zeros; a row that is the same for all, as a bias; what it holds."""
 
 NOTHING, TERMS, ROWS = range(3)
 """What lies in memory two by two, so that a tile of one vector multiplies pairs."""
+
+
+def _times(sums: int) -> int:
+    """Return how often a tile has its sums, a power of two."""
+    return min(MOST_TIMES, 1 << max(1, LEAST_SUMS // sums).bit_length() - 1)
 
 
 def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[..., Any]:
@@ -60,6 +69,8 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
     whole panels fetches anything: each of those that do takes 0.3 s to compile.)
     """
     highest = rows == TILE_ROWS[0] and vectors == PANEL_VECTORS
+    times = _times(rows * vectors)
+    columns = max(times, 2 if vectors == 1 else 1)
 
     @serial
     def tile(
@@ -72,25 +83,28 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
         )
         if highest and begin == START:
             prefetch_rows(total, rows, c, c_place, table, 2 * row + 1)
+        sums = with_zeros(total, times)
         for s in range(first, last):
             place = a_place + table[2 * s]
             terms = table[2 * s + 1]
-            if vectors == 1:
-                for _ in range(terms // 2):
-                    a_next, b_next = place + a_k, b_place + b_k
-                    total = rank_two_update(
-                        total, rows, a, place, a_next, table, 2 * row, b, b_place, b_next
+            if columns > 1:
+                for _ in range(terms // columns):
+                    sums = rank_k_update(
+                        sums, rows, times, columns, a, place, a_k, table, 2 * row, b, b_place, b_k
                     )
-                    place += 2 * a_k
-                    b_place += 2 * b_k
-                terms %= 2
+                    place += columns * a_k
+                    b_place += columns * b_k
+                terms %= columns
             for _ in range(terms):
                 if ahead:
                     prefetch(later, line)
                     line += lanes(c)
-                total = rank_one_update(total, rows, a, place, table, 2 * row, b, b_place)
+                sums = rank_k_update(
+                    sums, rows, times, 1, a, place, a_k, table, 2 * row, b, b_place, b_k
+                )
                 place += a_k
                 b_place += b_k
+        total = folded(sums, times)
         if valid == lanes(c):
             if begin == SUMS:
                 total = add_rows(total, rows, c, c_place, table, 2 * row + 1)
@@ -139,20 +153,33 @@ def _make_row_pair_tile(pairs: int) -> Callable[..., Any]:
     So what a pair of A's elements is multiplied by are two vectors here, too.
     """
     rows = 2 * pairs
+    times = _times(rows)
+    height = times * rows
 
     @serial
     def tile(
         c, start, a, b, later, line, table, row, valid,
         begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last,
     ):  # fmt: skip
-        total = repeat_row(start, start_place, 0, rows, 1)
+        sums = repeat_row(start, start_place, 0, height, 1)
         for s in range(first, last):
             place = a_place + table[2 * s]
-            for _ in range(table[2 * s + 1]):
-                total = row_pair_update(total, pairs, a, place, table, 2 * row, b, b_place)
+            terms = table[2 * s + 1]
+            if times > 1:
+                for _ in range(terms // times):
+                    sums = row_pair_update(
+                        sums, pairs, times, a, place, a_k, table, 2 * row, b, b_place, b_k
+                    )
+                    place += times * a_k
+                    b_place += times * b_k
+                terms %= times
+            for _ in range(terms):
+                sums = row_pair_update(
+                    sums, pairs, 1, a, place, a_k, table, 2 * row, b, b_place, b_k
+                )
                 place += a_k
                 b_place += b_k
-        total = taken_apart(total)
+        total = taken_apart(folded(sums, times))
         if begin == SUMS:
             total = add_rows(total, rows, c, c_place, table, 2 * row + 1)
         store_rows(total, rows, c, c_place, table, 2 * row + 1)

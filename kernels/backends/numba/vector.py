@@ -64,13 +64,14 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_products_plain import (
         add_rows,
         add_rows_first,
+        folded,
         lanewise_update,
         prefetch_rows,
-        rank_one_update,
-        rank_two_update,
+        rank_k_update,
         repeat_row,
         store_rows,
         store_rows_first,
+        with_zeros,
     )
     from kernels.backends.numba.vector_rows_plain import (
         exponential,
@@ -142,13 +143,14 @@ else:
     from kernels.backends.numba.vector_products import (
         add_rows,
         add_rows_first,
+        folded,
         lanewise_update,
         prefetch_rows,
-        rank_one_update,
-        rank_two_update,
+        rank_k_update,
         repeat_row,
         store_rows,
         store_rows_first,
+        with_zeros,
     )
     from kernels.backends.numba.vector_rows import (
         exponential,
@@ -190,6 +192,7 @@ __all__ = [
     "equal",
     "everywhere",
     "exponential",
+    "folded",
     "gathered",
     "greater_or_nan",
     "interleaved",
@@ -211,8 +214,7 @@ __all__ = [
     "pointer",
     "prefetch",
     "prefetch_rows",
-    "rank_one_update",
-    "rank_two_update",
+    "rank_k_update",
     "repeat",
     "repeat_row",
     "replaced",
@@ -233,6 +235,7 @@ __all__ = [
     "tap_matches",
     "term_pair_update",
     "turn_square",
+    "with_zeros",
     "zeros",
     "zeros_bundle",
 ]

@@ -47,12 +47,16 @@ def term_pair_update(
     """
     vector = vector_of(a)
 
-    def emit_pairs(context: Any, builder: Any, b_value: Any, at: Any, step: Any) -> list[Any]:
-        places = (at, builder.add(at, step))
-        return [_emit_vector(context, builder, vector, b, b_value, place) for place in places]
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, a_value, a_first, table_value, table_first, b_value, at, step = arguments
+        rows_of_b = (at, builder.add(at, step))
+        pair = [_emit_vector(context, builder, vector, b, b_value, place) for place in rows_of_b]
+        column = emit_pointer(context, builder, a, a_value, a_first)
+        places = emit_pointer(context, builder, table, table_value, table_first)
+        return adding(context, builder, sums, [column], [pair], places)
 
-    result = tile(tile, rows, a, a_place, table, entry, b, b_place, b_step)
-    return result, _adding_pairs(tile, rows, a, table, emit_pairs, 1)
+    adding = _adding_pairs(tile, rows, 1)
+    return tile(tile, rows, a, a_place, table, entry, b, b_place, b_step), generate
 
 
 @intrinsic(prefer_literal=True)
@@ -60,48 +64,58 @@ def row_pair_update(
     typing: Any,
     tile: Any,
     rows: Any,
+    columns: Any,
     a: Any,
     a_place: Any,
+    a_step: Any,
     table: Any,
     entry: Any,
     b: Any,
     b_place: Any,
+    b_step: Any,
 ) -> Any:
-    """Add a column of A, whose rows lie side by side two by two, times a row of B to a tile.
+    """Add columns of A, whose rows lie side by side two by two, times rows of B to a tile.
 
-    To lane l of ``tile[i]`` it adds ``a[a_place + table[entry + 4 · i] + l % 2]`` times an element
-    of a vector of B, interleaved with itself: row 2 · i is in even lanes, the next in odd ones.
+    It may have its sums several times over: to lane l of ``tile[k % times, i]`` column k adds
+    ``a[a_place + k · a_step + table[entry + 4 · i] + l % 2]`` times an element of the vector at
+    ``b[b_place + k · b_step]``, interleaved with itself: row 2 · i is in even lanes, the next in
+    odd ones.
     """
     vector = vector_of(a)
 
-    def emit_pairs(context: Any, builder: Any, b_value: Any, at: Any) -> list[Any]:
-        row = _emit_vector(context, builder, vector, b, b_value, at)
-        return _emit_interleaved(builder, vector, row, row)
-
-    result = tile(tile, rows, a, a_place, table, entry, b, b_place)
-    return result, _adding_pairs(tile, rows, a, table, emit_pairs, 2)
-
-
-def _adding_pairs(
-    tile: Any, rows: Any, a: Any, table: Any, emit_pairs: Callable[..., Any], together: int
-) -> Any:
-    """Make the code that adds pairs of A times two vectors; a pair has ``together`` rows."""
-    vector = vector_of(a)
-
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, a_value, a_first, table_value, table_first, *of_b = arguments
-        items = cgutils.unpack_tuple(builder, sums)
-        pairs = emit_pairs(context, builder, *of_b)
-        column = emit_pointer(context, builder, a, a_value, a_first)
+        sums, _, _, a_value, at, a_by, table_value, table_first, b_value, b_at, b_by = arguments
+        factors, pairs = [], []
+        for _ in range(columns.literal_value):
+            factors.append(emit_pointer(context, builder, a, a_value, at))
+            row = _emit_vector(context, builder, vector, b, b_value, b_at)
+            pairs.append(_emit_interleaved(builder, vector, row, row))
+            at, b_at = builder.add(at, a_by), builder.add(b_at, b_by)
         places = emit_pointer(context, builder, table, table_value, table_first)
-        for i in range(rows.literal_value):
-            pointer = builder.gep(column, [row_place(builder, places, together * i)])
-            factors = _emit_pair(context, builder, vector, pointer)
-            for at, pair in enumerate(pairs, start=2 * i):
-                items[at] = emit_multiply_add(context, builder, vector, factors, pair, items[at])
+        return adding(context, builder, sums, factors, pairs, places)
+
+    adding = _adding_pairs(tile, rows, 2)
+    result = tile(tile, rows, columns, a, a_place, a_step, table, entry, b, b_place, b_step)
+    return result, generate
+
+
+def _adding_pairs(tile: Any, rows: Any, together: int) -> Callable[..., Any]:
+    """Make what adds pairs of A's columns times two vectors each; a pair has so many rows."""
+    vector, size = tile.dtype, 2 * rows.literal_value
+
+    def adding(
+        context: Any, builder: Any, sums: Any, columns: list[Any], pairs: list[Any], places: Any
+    ) -> Any:
+        items = cgutils.unpack_tuple(builder, sums)
+        for i in range(0, size, 2):
+            place = row_place(builder, places, together * i // 2)
+            for k, (column, pair) in enumerate(zip(columns, pairs, strict=True)):
+                factors = _emit_pair(context, builder, vector, builder.gep(column, [place]))
+                for j, value in enumerate(pair, start=k * size % len(tile) + i):
+                    items[j] = emit_multiply_add(context, builder, vector, factors, value, items[j])
         return context.make_tuple(builder, tile, items)
 
-    return generate
+    return adding
 
 
 def _emit_vector(

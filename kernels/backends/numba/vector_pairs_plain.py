@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -31,19 +32,26 @@ def term_pair_update(
 def row_pair_update(
     tile: Tile,
     rows: int,
+    columns: int,
     a: FloatArray,
     a_place: int,
+    a_step: int,
     table: Any,
     entry: int,
     b: FloatArray,
     b_place: int,
+    b_step: int,
 ) -> Tile:
-    """Return the tile plus a column of A, of twice as many rows, times a row of B."""
-    starts = a_place + table[entry : entry + 4 * rows : 4]
-    return _add_products(tile, a, starts, interleaved(load(b, b_place), load(b, b_place)))
+    """Return the tile plus columns of A, of twice as many rows, times rows of B."""
+    size, starts, items = 2 * rows, a_place + table[entry : entry + 4 * rows : 4], list(tile)
+    for k in range(columns):
+        row, first = load(b, b_place + k * b_step), k * size % len(tile)
+        part = slice(first, first + size)
+        items[part] = _add_products(items[part], a, starts + k * a_step, interleaved(row, row))
+    return tuple(items)
 
 
-def _add_products(tile: Tile, a: FloatArray, starts: Any, pairs: Tile) -> Tile:
+def _add_products(tile: Sequence[FloatArray], a: FloatArray, starts: Any, pairs: Tile) -> Tile:
     factors = (np.tile(a[start : start + 2], len(tile[0]) // 2) for start in starts)
     products = (factor * vector for factor in factors for vector in pairs)
     return tuple(total + product for total, product in zip(tile, products, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -11,7 +10,6 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from kernels.backends.numba.vector_emitting import (
-    VectorType,
     emit_load,
     emit_mask,
     emit_multiply_add,
@@ -54,100 +52,55 @@ def row_place(builder: Any, start: Any, i: int) -> Any:
     return builder.load_atomic(entry, "monotonic", 8)
 
 
-def _emit_scalar(context: Any, builder: Any, vector: VectorType, pointer: Any) -> Any:
-    return emit_splat(builder, builder.load(pointer), vector.lanes)
-
-
-def _emit_vector(context: Any, builder: Any, vector: VectorType, pointer: Any) -> Any:
-    pointer = builder.bitcast(pointer, context.get_value_type(vector).as_pointer())
-    return emit_load(context, builder, vector, pointer)
-
-
-def _make_update(emit_factor: Callable[..., Any]) -> Any:
-    """Make the code that adds to each row of a tile factors, from A, times rows of B.
-
-    ``columns`` says how many: to each row one factor after the other. Written out in full for each
-    tile: left to LLVM, a loop over 14 rows of 2 vectors was not unrolled and spilled.
-    """
-
-    def code(tile: Any, rows: Any, a: Any, table: Any, b: Any, columns: int = 1) -> Any:
-        vector = tile.dtype
-        vectors = len(tile) // rows.literal_value
-
-        def emit_row(context: Any, builder: Any, b_value: Any, first: Any) -> list[Any]:
-            start = emit_vector_pointer(context, builder, vector, b, b_value, first)
-            places = [builder.gep(start, [ir.IntType(64)(j)]) for j in range(vectors)]
-            return [emit_load(context, builder, vector, place) for place in places]
-
-        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            sums, _, a_value, *of_a = arguments[: 3 + columns]
-            table_value, table_first, b_value, *of_b = arguments[3 + columns :]
-            items = cgutils.unpack_tuple(builder, sums)
-            rows_of_b = [emit_row(context, builder, b_value, first) for first in of_b]
-            columns_of_a = [emit_pointer(context, builder, a, a_value, first) for first in of_a]
-            places = emit_pointer(context, builder, table, table_value, table_first)
-            for i in range(rows.literal_value):
-                place = row_place(builder, places, i)
-                for column, row in zip(columns_of_a, rows_of_b, strict=True):
-                    factor = emit_factor(context, builder, vector, builder.gep(column, [place]))
-                    for j in range(vectors):
-                        at = i * vectors + j
-                        items[at] = emit_multiply_add(
-                            context, builder, vector, factor, row[j], items[at]
-                        )
-            return context.make_tuple(builder, tile, items)
-
-        return generate
-
-    return code
-
-
-_adding_scalars_times, _adding_vectors_times = (
-    _make_update(_emit_scalar),
-    _make_update(_emit_vector),
-)
-
-
 @intrinsic(prefer_literal=True)
-def rank_one_update(
+def rank_k_update(
     typing: Any,
     tile: Any,
     rows: Any,
+    times: Any,
+    columns: Any,
     a: Any,
     a_place: Any,
+    a_step: Any,
     table: Any,
     entry: Any,
     b: Any,
     b_place: Any,
+    b_step: Any,
 ) -> Any:
-    """Add a column of A times a row of B to a tile, a tuple of ``rows`` rows of vectors.
+    """Add some columns of A times as many rows of B to a tile that has its sums ``times`` over.
 
-    ``tile[i, j] += a[a_place + table[entry + 2 · i]] · b[b_place + j · lanes :][:lanes]``.
+    A tile is a tuple of ``rows`` rows of vectors. To ``tile[k % times, i, j]`` column k adds
+    ``a[a_place + k · a_step + table[entry + 2 · i]]`` times
+    ``b[b_place + k · b_step + j · lanes :][:lanes]``. A row's place is looked up once.
     """
-    result = tile(tile, rows, a, a_place, table, entry, b, b_place)
-    return result, _adding_scalars_times(tile, rows, a, table, b)
+    vector, height, copies = tile.dtype, rows.literal_value, times.literal_value
+    vectors = len(tile) // (height * copies)
 
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, _, _, a_value, at, a_by, table_value, first, b_value, b_at, b_by = arguments
+        factors, products = [], []
+        for _ in range(columns.literal_value):
+            factors.append(emit_pointer(context, builder, a, a_value, at))
+            start = emit_vector_pointer(context, builder, vector, b, b_value, b_at)
+            row = (builder.gep(start, [ir.IntType(64)(j)]) for j in range(vectors))
+            products.append([emit_load(context, builder, vector, place) for place in row])
+            at, b_at = builder.add(at, a_by), builder.add(b_at, b_by)
+        places = emit_pointer(context, builder, table, table_value, first)
+        items = cgutils.unpack_tuple(builder, sums)
+        # Written out in full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not
+        # unrolled and spilled.
+        for i in range(height):
+            place = row_place(builder, places, i)
+            for k, (column, row) in enumerate(zip(factors, products, strict=True)):
+                scalar = builder.load(builder.gep(column, [place]))
+                factor = emit_splat(builder, scalar, vector.lanes)
+                for j, value in enumerate(row, (k % copies * height + i) * vectors):
+                    items[j] = emit_multiply_add(context, builder, vector, factor, value, items[j])
+        return context.make_tuple(builder, tile, items)
 
-@intrinsic(prefer_literal=True)
-def rank_two_update(
-    typing: Any,
-    tile: Any,
-    rows: Any,
-    a: Any,
-    a_place: Any,
-    a_next: Any,
-    table: Any,
-    entry: Any,
-    b: Any,
-    b_place: Any,
-    b_next: Any,
-) -> Any:
-    """Add two columns of A, one after the other, times two rows of B to a tile.
-
-    Each as :func:`rank_one_update` does, but a row's place is looked up once.
-    """
-    result = tile(tile, rows, a, a_place, a_next, table, entry, b, b_place, b_next)
-    return result, _adding_scalars_times(tile, rows, a, table, b, columns=2)
+    result = tile(tile, rows, times, columns, a, a_place, a_step, table, entry, b, b_place, b_step)
+    return result, generate
 
 
 @intrinsic(prefer_literal=True)
@@ -166,8 +119,53 @@ def lanewise_update(
 
     ``tile[i] += a[a_place + table[entry + 2 · i] :][:lanes] · b[b_place :][:lanes]``.
     """
-    result = tile(tile, rows, a, a_place, table, entry, b, b_place)
-    return result, _adding_vectors_times(tile, rows, a, table, b)
+    vector = tile.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        sums, _, a_value, a_first, table_value, table_first, b_value, b_first = arguments
+        by = emit_vector_pointer(context, builder, vector, b, b_value, b_first)
+        value = emit_load(context, builder, vector, by)
+        column = emit_pointer(context, builder, a, a_value, a_first)
+        places = emit_pointer(context, builder, table, table_value, table_first)
+        items = cgutils.unpack_tuple(builder, sums)
+        for i in range(rows.literal_value):
+            at = builder.gep(column, [row_place(builder, places, i)])
+            at = builder.bitcast(at, context.get_value_type(vector).as_pointer())
+            factor = emit_load(context, builder, vector, at)
+            items[i] = emit_multiply_add(context, builder, vector, factor, value, items[i])
+        return context.make_tuple(builder, tile, items)
+
+    return tile(tile, rows, a, a_place, table, entry, b, b_place), generate
+
+
+@intrinsic(prefer_literal=True)
+def with_zeros(typing: Any, tile: Any, times: Any) -> Any:
+    """Return a tile that has its sums ``times`` over: what they are, then zeros."""
+    wide = types.UniTuple(tile.dtype, len(tile) * times.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        items = cgutils.unpack_tuple(builder, arguments[0])
+        none = ir.Constant(items[0].type, None)
+        more = [none] * (len(wide) - len(items))
+        return context.make_tuple(builder, wide, [*items, *more])
+
+    return wide(tile, times), generate
+
+
+@intrinsic(prefer_literal=True)
+def folded(typing: Any, tile: Any, times: Any) -> Any:
+    """Return the tile of the sums of what one has ``times`` over."""
+    narrow = types.UniTuple(tile.dtype, len(tile) // times.literal_value)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        items = cgutils.unpack_tuple(builder, arguments[0])
+        while len(items) > len(narrow):
+            half = len(items) // 2
+            pairs = zip(items[:half], items[half:], strict=True)
+            items = [builder.fadd(one, other) for one, other in pairs]
+        return context.make_tuple(builder, narrow, items)
+
+    return narrow(tile, times), generate
 
 
 def _make_tile_access(store: bool, masked: bool) -> Any:

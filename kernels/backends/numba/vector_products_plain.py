@@ -17,39 +17,43 @@ def repeat_row(array: FloatArray, place: int, count: int, rows: int, vectors: in
     return tuple(load_first(array, place + j, min(width, max(0, count - j))) for j in starts) * rows
 
 
-def rank_one_update(
+def rank_k_update(
     tile: Tile,
     rows: int,
+    times: int,
+    columns: int,
     a: FloatArray,
     a_place: int,
+    a_step: int,
     table: Any,
     entry: int,
     b: FloatArray,
     b_place: int,
+    b_step: int,
 ) -> Tile:
-    """Return the tile plus a column of A times a row of B."""
-    vectors, width = len(tile) // rows, len(tile[0])
-    column = a[a_place + table[entry : entry + 2 * rows : 2]]
-    row = b[b_place : b_place + vectors * width].reshape(vectors, width)
-    products = (factor * vector for factor in column for vector in row)
-    return tuple(total + product for total, product in zip(tile, products, strict=True))
+    """Return the tile plus columns of A times rows of B, column k to sums of number k % times."""
+    size, width = len(tile) // times, len(tile[0])
+    items = list(tile)
+    for k in range(columns):
+        column = a[a_place + k * a_step + table[entry : entry + 2 * rows : 2]]
+        row = b[b_place + k * b_step :][: size // rows * width].reshape(-1, width)
+        products = (factor * vector for factor in column for vector in row)
+        for i, product in enumerate(products, k % times * size):
+            items[i] = items[i] + product
+    return tuple(items)
 
 
-def rank_two_update(
-    tile: Tile,
-    rows: int,
-    a: FloatArray,
-    a_place: int,
-    a_next: int,
-    table: Any,
-    entry: int,
-    b: FloatArray,
-    b_place: int,
-    b_next: int,
-) -> Tile:
-    """Return the tile plus two columns of A times two rows of B."""
-    tile = rank_one_update(tile, rows, a, a_place, table, entry, b, b_place)
-    return rank_one_update(tile, rows, a, a_next, table, entry, b, b_next)
+def with_zeros(tile: Tile, times: int) -> Tile:
+    """Return a tile that has its sums ``times`` over: what they are, then zeros."""
+    return tile + tuple(0 * vector for vector in tile) * (times - 1)
+
+
+def folded(tile: Tile, times: int) -> Tile:
+    """Return the tile of the sums of what one has ``times`` over."""
+    while times > 1:
+        half, times = len(tile) // 2, times // 2
+        tile = tuple(a + b for a, b in zip(tile[:half], tile[half:], strict=True))
+    return tile
 
 
 def lanewise_update(
