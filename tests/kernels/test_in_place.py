@@ -64,6 +64,11 @@ def test_what_is_taken_from_the_padding_is_not_there(padding):
     assert forward.in_place == 0
 
 
+def test_windows_of_padding_alone(dtype):
+    """No pixel is in a window: there is no phase with taps, of which the rest could be cleared."""
+    compare_passes((17, 5, 2, 2), (33, 5, 1, 1), dtype, stride=3, padding=1)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_what_is_normalized_while_it_is_read(stride):
     x, weight, grad, read = random(0, "float64", (33, 5, 6, 8), (4, 5, 1, 1), (33, 4, 6, 8), (3, 5))

@@ -54,6 +54,11 @@ class Gather:
         )
         return max(last, default=self.low) - self.low + 1
 
+    @property
+    def gathered(self) -> int:
+        """Number of target pixels that take a tap at all."""
+        return sum(self.together * self.count(p, self.target_size) for p in self.phases if p.taps)
+
     def count(self, phase: Phase, targets: int) -> int:
         """How many of the first ``targets`` target pixels are of the phase."""
         return max(0, (targets - phase.first - self.together) // self.target_step + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import (
     BLOCKS,
     MOMENTS,
@@ -66,6 +67,8 @@ def gather_task(work, call, task):
         transform_sources(work, images, s.source_channels, s)
         convolve_winograd(to, rows, images, work, by, base, ahead, panel_from, panel_to, terms, s)
     else:
+        if s.cleared > 0:
+            clear(to, 0, images * rows * s.target_columns * s.target_channels)
         convolve_direct(
             to, images, band == s.bands - 1, source, by, base, ahead, panel_from, panel_to,
             call[PHASES], call[BLOCKS], terms, s,

@@ -301,6 +301,17 @@ def cycles_of(what: Gathering, model: Model) -> Cycles | None:
     return model(*pixels, what.source_channels, vectors, what.lanes)
 
 
+def _mostly_zeros(rows: Gather, columns: Gather) -> bool:
+    """Tell whether at least half of the target pixels are zeros, as no tap gathers anything.
+
+    Then a task clears its pixels first, in the order of memory. Backward through 1×1 with stride 2
+    on 2 threads of Zen 5: 32 images of 256×14×14 from 10 channels 0.58 of the time, of 16×32×32
+    from 32 0.82, 8 images of 64×56×56 from 128 0.93.
+    """
+    pixels, gathered = rows.target_size * columns.target_size, rows.gathered * columns.gathered
+    return 0 < gathered <= pixels // 2
+
+
 def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int]:
     """Return the fields of the shape, but for those that the tables count."""
     images, groups = what.geometry.batch, what.geometry.groups
@@ -326,6 +337,7 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     part_panels = panels
     if groups == 1 and tasks < LEAST_TASKS:
         part_panels = max(1, panels * tasks // LEAST_TASKS)
+    whole_pixels = part_panels == panels and not (vectors or winograd)
     return cut | {
         "images": images,
         "groups": groups,
@@ -350,4 +362,5 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         "neighbours": together,
         "grouped": vectors,
         "joined": what.joined,
+        "cleared": whole_pixels and _mostly_zeros(rows, columns),
     }

@@ -22,7 +22,8 @@ with a block's length and the number of blocks, not with their product."""
 def tables(shape: Any, rows: Gather, columns: Gather, kernel: int) -> tuple[Table, ...]:
     """Make the tables of phases, blocks of terms, places, and taps; count them in the shape.
 
-    The table of places has the segments of all phases, then their target pixels.
+    The table of places has the segments of all phases, then their target pixels. Phases without
+    taps are left out where the target is cleared.
     """
     channels, joined = int(shape["in_group"]), shape["groups"] == 1
     spans: list[tuple[int, ...]] = []
@@ -31,6 +32,8 @@ def tables(shape: Any, rows: Gather, columns: Gather, kernel: int) -> tuple[Tabl
     pixels: list[Table] = []
     taps: list[int] = []
     for row_phase, column_phase in itertools.product(rows.phases, columns.phases):
+        if shape["cleared"] and not (row_phase.taps and column_phase.taps):
+            continue
         pair = (rows, row_phase), (columns, column_phase)
         terms, first_block = len(taps) * channels, len(blocks)
         both = itertools.product(row_phase.taps, column_phase.taps)

@@ -79,12 +79,12 @@ def rank_k_update(
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         sums, _, _, _, a_value, at, a_by, table_value, first, b_value, b_at, b_by = arguments
-        factors, products = [], []
+        columns_of_a, vectors_of_b = [], []
         for _ in range(columns.literal_value):
-            factors.append(emit_pointer(context, builder, a, a_value, at))
+            columns_of_a.append(emit_pointer(context, builder, a, a_value, at))
             start = emit_vector_pointer(context, builder, vector, b, b_value, b_at)
-            row = (builder.gep(start, [ir.IntType(64)(j)]) for j in range(vectors))
-            products.append([emit_load(context, builder, vector, place) for place in row])
+            row = [builder.gep(start, [ir.IntType(64)(j)]) for j in range(vectors)]
+            vectors_of_b.append([emit_load(context, builder, vector, place) for place in row])
             at, b_at = builder.add(at, a_by), builder.add(b_at, b_by)
         places = emit_pointer(context, builder, table, table_value, first)
         items = cgutils.unpack_tuple(builder, sums)
@@ -92,10 +92,10 @@ def rank_k_update(
         # unrolled and spilled.
         for i in range(height):
             place = row_place(builder, places, i)
-            for k, (column, row) in enumerate(zip(factors, products, strict=True)):
+            for k, (column, values) in enumerate(zip(columns_of_a, vectors_of_b, strict=True)):
                 scalar = builder.load(builder.gep(column, [place]))
                 factor = emit_splat(builder, scalar, vector.lanes)
-                for j, value in enumerate(row, (k % copies * height + i) * vectors):
+                for j, value in enumerate(values, (k % copies * height + i) * vectors):
                     items[j] = emit_multiply_add(context, builder, vector, factor, value, items[j])
         return context.make_tuple(builder, tile, items)
 
