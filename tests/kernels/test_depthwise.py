@@ -11,6 +11,7 @@ import kernels
 from kernels.backends.numba import depthwise_kernel, depthwise_plan, depthwise_sliding
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.geometry import Axis, ConvGeometry
+from kernels.ops import windows
 from tests.kernels.comparing import compare_passes, compare_threads, random
 
 LANES = REGISTER_BYTES // 4
@@ -45,6 +46,9 @@ DOWNWARDS = [
     dict(kernel=3, padding=4, dilation=3),
     dict(kernel=4, padding=2),
 ]
+
+
+SETTINGS = (("stride", 1), ("padding", 0), ("dilation", 1))
 
 
 def _compare(N: int, C: int, dtype: str, kernel: tuple[int, int], **window) -> None:
@@ -89,12 +93,54 @@ def test_rows_of_windows_that_slide(down, H, dtype):
     )
 
 
-def test_nothing_is_multiplied_by_weights_outside_the_image():
+@pytest.mark.parametrize(
+    ("W", "padding"),
+    [(W, each) for W, each in itertools.product((1, 2, 3, 4, 7), PADDINGS) if W + sum(each) >= 3],
+    ids=str,
+)
+@pytest.mark.parametrize("kernel", [1, 2, 3])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_windows_that_move_by_two_or_three_columns(kernel, stride, W, padding, dtype):
+    """Rows that begin and end anywhere in a window, in whole vectors and in one that is not."""
+    C = depthwise_sliding.VECTORS * LANES + 1
+    window = dict(groups=C, padding=((1, 1), padding), stride=(2, stride))
+    compare_passes((2, C, 4, W), (C, 1, 3, kernel), dtype, **window)
+
+
+@pytest.mark.parametrize("down", DOWNWARDS, ids=str)
+@pytest.mark.parametrize("H", [1, 6])
+def test_rows_of_windows_that_move_by_two_columns(down, H, dtype):
+    C, across = 2 * depthwise_sliding.VECTORS * LANES, dict(stride=2, padding=1, dilation=1)
+    window = {name: (down.get(name, 1), value) for name, value in across.items()}
+    compare_passes((2, C, H, 5), (C, 1, down["kernel"], 3), dtype, groups=C, **window)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "window", "wanted"),
+    [
+        (3, dict(stride=2, padding=1), (depthwise_plan.GATHERS, depthwise_plan.SCATTERS)),
+        (1, dict(stride=3), (depthwise_plan.NOT, depthwise_plan.SCATTERS)),
+        (3, dict(stride=2, padding=2), (depthwise_plan.NOT, depthwise_plan.SCATTERS)),
+        (3, dict(stride=2, dilation=2), (depthwise_plan.NOT, depthwise_plan.NOT)),
+        (5, dict(stride=2, padding=2), (depthwise_plan.NOT, depthwise_plan.NOT)),
+        (3, dict(padding=1), (depthwise_plan.SLIDES, depthwise_plan.SLIDES)),
+    ],
+    ids=str,
+)
+def test_how_windows_go_along_a_row(kernel, window, wanted):
+    setting = (window.get(name, default) for name, default in SETTINGS)
+    geometry = windows.convolution((1, 5, 9, 9), (5, 1, kernel, kernel), *setting, 5)
+    plans = depthwise_plan.forward_plan, depthwise_plan.backward_plan
+    assert tuple(plan(geometry, LANES).sliding for plan in plans) == wanted
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_nothing_is_multiplied_by_weights_outside_the_image(stride):
     """Else infinite weights would make NaN of rows that they do not belong to."""
     C = depthwise_sliding.VECTORS * LANES + 1
     x, weight = random(0, "float32", (1, C, 4, 4), (C, 1, 3, 3))
     weight[:, :, 0, 1] = np.inf
-    y = kernels.conv2d(x, weight, padding=1, groups=C, backend="numba")
+    y = kernels.conv2d(x, weight, padding=1, stride=stride, groups=C, backend="numba")
     assert np.isfinite(y[:, :, 0]).all()
     assert not np.isfinite(y[:, :, 1:]).any()
 

@@ -18,13 +18,18 @@ import functools
 
 import numpy as np
 
-from kernels.backends.numba.axes import Gather, backward_gather, forward_gather
+from kernels.backends.numba.axes import Gather, Phase, backward_gather, forward_gather
 from kernels.backends.numba.depthwise_sliding import ROWS, VECTORS, WIDTH
+from kernels.backends.numba.depthwise_striding import FEW_ROWS, STEP, STEPS
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.plan import Plan
 from kernels.backends.numba.plan_grouped import MOST_JOINED, group_vectors
 from kernels.backends.numba.plan_tables import ROW_PHASE, SHAPE, TAP, Table, records
-from kernels.geometry import ConvGeometry
+from kernels.geometry import Axis, ConvGeometry
+
+NOT, SLIDES, GATHERS, SCATTERS = range(4)
+"""How windows go along a row: in tiles; as ``depthwise_sliding`` has it; or ``depthwise_striding``,
+forward or backward to the input."""
 
 LEAST_TASKS = 16
 """Bands of rows that a small batch is cut into, so that it uses all cores."""
@@ -64,15 +69,19 @@ def forward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
 @functools.lru_cache(maxsize=256)
 def backward_plan(geometry: ConvGeometry, lanes: int) -> Plan:
     """Plan the gathering of x's gradient from y's."""
-    axes = backward_gather(geometry.height), backward_gather(geometry.width)
-    return _plan(geometry, *axes, geometry.out_channels, geometry.channels, lanes)
+    rows, columns = backward_gather(geometry.height), backward_gather(geometry.width)
+    return _plan(geometry, rows, columns, geometry.out_channels, geometry.channels, lanes)
 
 
 def _plan(
     geometry: ConvGeometry, rows: Gather, columns: Gather, C: int, targets: int, lanes: int
 ) -> Plan:
     """Plan a gathering of ``targets`` channels from ``C``."""
-    kernel = geometry.width.kernel
+    kernel, slides = geometry.width.kernel, sliding(rows, columns)
+    if C == targets == geometry.groups and slides == NOT:
+        slides = striding(geometry.width, rows, columns)
+    if slides == SCATTERS:
+        columns = _together(columns, geometry.width)
     phases: list[tuple[int, ...]] = []
     taps: list[tuple[int, ...]] = []
     order: list[int] = []
@@ -88,10 +97,12 @@ def _plan(
             end = max(begin, min((e for _, e in spans), default=count))
             phases.append((first, len(taps), len(spans), phase.first, count, begin, end))
     sizes = sizes_of(geometry, rows, columns, C, targets, lanes)
-    terms, slides = len(taps) * sizes["in_group"], sliding(rows, columns)
-    sizes |= {"phases": len(columns.phases), "terms": terms, "sliding": int(slides)}
+    terms = len(taps) * sizes["in_group"]
+    sizes |= {"phases": len(columns.phases), "terms": terms, "sliding": slides}
+    sizes |= {"window": kernel, "window_step": geometry.width.stride}
+    sizes["first_column"] = -geometry.width.before
     # What window rows outside the image read, and their weights.
-    zeros = max(VECTORS, sizes["out_group"] * terms) * lanes if slides else 0
+    zeros = max(VECTORS, sizes["out_group"] * terms) * lanes if slides != NOT else 0
     sizes |= {"inner_place": zeros, "work": zeros + lanes}
     return Plan(
         shape_of(sizes),
@@ -103,19 +114,37 @@ def _plan(
     )
 
 
-def sliding(rows: Gather, columns: Gather) -> bool:
-    """Tell whether windows slide along a row, see ``depthwise_sliding``.
+def sliding(rows: Gather, columns: Gather) -> int:
+    """Return SLIDES if windows slide along a row, see ``depthwise_sliding``.
 
     Neighbours share all columns but one; the first window and the last one reach into the image.
     """
     width, low = len(columns.phases[0].taps), columns.low
-    return (
+    return SLIDES * int(
         columns.source_step == columns.target_step == 1
         and width == columns.scratch(1) == WIDTH
         and max(len(phase.taps) for phase in rows.phases) <= ROWS
         and -width < low
         and width - 1 <= columns.target_size <= columns.source_size - low
     )
+
+
+def striding(axis: Axis, rows: Gather, columns: Gather) -> int:
+    """Return GATHERS or SCATTERS if windows go along a row as ``depthwise_striding`` has it."""
+    most = max(len(phase.taps) for phase in rows.phases)
+    if axis.dilation > 1 or axis.kernel > WIDTH:
+        return NOT
+    if columns.target_step in STEPS:
+        return SCATTERS if most <= FEW_ROWS else NOT
+    middles_are_inside = STEP * (axis.outputs - 1) + 1 - axis.before < axis.size
+    fits = axis.kernel == WIDTH and axis.before <= 1 and middles_are_inside and most <= ROWS
+    return GATHERS if columns.source_step == STEP and fits else NOT
+
+
+def _together(columns: Gather, axis: Axis) -> Gather:
+    """Return the columns of all phases as one phase, of the taps of a source column."""
+    taps = tuple((k, 0) for k in range(axis.kernel))
+    return Gather(columns.target_size, columns.source_size, 1, 1, (Phase(0, taps),))
 
 
 def inside(shift: int, count: int, axis: Gather) -> tuple[int, int]:

@@ -38,6 +38,8 @@ from kernels.backends.numba.calls import (
     WEIGHTS,
 )
 from kernels.backends.numba.choosing import weight_plan
+from kernels.backends.numba.depthwise import GATHER_STRIDING, scatter_striding
+from kernels.backends.numba.depthwise_plan import GATHERS, SCATTERS
 from kernels.backends.numba.finishing import CLEAR_SLOTS, MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
@@ -100,6 +102,10 @@ def by_input(weight: FloatArray) -> Weights:
 
 def _gathering(plan: Plan) -> tuple[Task, Task]:
     """Return what packs the weights of a gather, and what runs it."""
+    if plan.sliding == GATHERS:
+        return PACK_GROUPS, GATHER_STRIDING
+    if plan.sliding == SCATTERS:
+        return PACK_GROUPS, scatter_striding(plan.window, plan.window_step)
     if plan.depthwise:
         return PACK_GROUPS, gather_in_place(plan.in_group, plan.out_group, plan.sliding)
     return (PACK_GROUPS, GATHER_GROUPS) if plan.grouped else (PACK, GATHER)
