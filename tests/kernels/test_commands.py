@@ -111,6 +111,12 @@ def test_doctor_knows_depthwise_convolutions(capsys):
     assert "rows along which the windows slide" in section(sections, "backward to the weights")
 
 
+def test_doctor_knows_depthwise_windows_of_stride_2(capsys):
+    sections = examined(capsys, *DEPTHWISE, "--stride", "2")
+    assert "windows go along each row" in section(sections, "forward")
+    assert "completes the sums of 2 target columns" in section(sections, "backward to the input")
+
+
 def test_doctor_knows_which_depthwise_windows_do_not_slide(capsys):
     sections = examined(capsys, *DEPTHWISE, "--dilation", "2")
     forward = section(sections, "forward")

@@ -140,8 +140,15 @@ def _gathered_in_place(chosen: plan.Plan) -> list[str]:
             f"{chosen.in_group} channels of a group to {chosen.out_group}: a lane of a vector is a "
             "group, channels are dealt out as they are loaded, nothing is copied"
         )
-    how = "windows slide along each row: a source pixel is loaded once for each row of a window"
-    if not chosen.shape[0]["sliding"]:
+    how = {
+        depthwise_plan.SLIDES: "windows slide along each row: a source pixel is loaded once for "
+        "each row of a window",
+        depthwise_plan.GATHERS: "windows go along each row, their sums in registers: a column of "
+        "three belongs to two of them",
+        depthwise_plan.SCATTERS: "each source pixel of a row is loaded once, and completes the "
+        f"sums of {chosen.window_step} target columns",
+    }.get(chosen.sliding)
+    if how is None:
         how = (
             f"tiles of {tiles} for the {whole / max(1, columns):.0%} "
             "of the columns that no tap leaves the image of, one pixel at a time for the others"
