@@ -9,6 +9,7 @@ import kernels
 from kernels import fused
 from kernels.backends.numba import plan, plan_weights
 from kernels.backends.numba.cpu import REGISTER_BYTES
+from kernels.backends.numba.plan_tables import COPIED, IN_PLACE, IN_PLACE_BUT_LAST
 from kernels.lazy import Pull, Read
 from kernels.ops import windows
 from tests.kernels.comparing import compare_passes, random
@@ -44,16 +45,22 @@ def test_several_images_and_bands_are_read_in_place():
 
 
 @pytest.mark.parametrize(
-    ("images", "channels", "size", "filled"),
-    [(35, 2 * LANES, 7, True), (2, LANES, 65, True), (2, LANES + 1, 9, False)],
-    ids=["several-images", "bands", "vectors-part-empty"],
+    ("images", "channels", "size", "where"),
+    [
+        (35, 2 * LANES, 7, IN_PLACE),
+        (2, LANES, 65, IN_PLACE),
+        (35, LANES + 1, 7, IN_PLACE_BUT_LAST),
+        (2, 3, 65, IN_PLACE_BUT_LAST),
+        (35, 1, 3, COPIED),
+    ],
+    ids=["several-images", "bands", "several-images-part-empty", "bands-part-empty", "tiny"],
 )
-def test_gradients_that_weight_gradients_read_where_they_are(images, channels, size, filled, dtype):
-    """Where all vectors are full: behind the last pixel's channels there may be nothing."""
+def test_gradients_that_weight_gradients_read_where_they_are(images, channels, size, where, dtype):
+    """Behind the last pixel's channels there may be nothing, where not all vectors are full."""
     shapes = (images, 5, size, size), (channels, 5, 5, 3)
     geometry = windows.convolution(*shapes, 1, 1, 1, 1)
     of_source, of_grad = plan_weights.weight_plan(geometry, LANES).shape
-    assert of_grad["in_place"] == filled
+    assert of_grad["in_place"] == where
     assert of_source["chunk" if images > 2 else "bands"] > 1
     compare_passes(*shapes, dtype, padding=1)
 

@@ -24,6 +24,7 @@ from kernels.backends.numba.calls import (
     pool_at,
 )
 from kernels.backends.numba.jit import serial
+from kernels.backends.numba.plan_tables import COPIED, IN_PLACE_BUT_LAST
 from kernels.backends.numba.vector import (
     add,
     at_address,
@@ -48,7 +49,9 @@ def band_in_place(work, place, image, band, load, shape):
     The second is whether they have to be loaded there first.
     """
     normed = load[NORMED] > 0 or load[RELU] > 0
-    if shape.in_place == 0 or normed or load[POOLS] > 0 or load[PULLS] > 0:
+    is_last = image + shape.chunk >= shape.images and band == shape.bands - 1
+    copied = shape.in_place == COPIED or (is_last and shape.in_place == IN_PLACE_BUT_LAST)
+    if copied or normed or load[POOLS] > 0 or load[PULLS] > 0:
         return pointer(work, place), True
     row = image * shape.source_rows + shape.first_row + band * shape.band_step
     pixel = row * shape.source_columns + shape.first_column

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kernels.backends.numba.axes import Gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
+from kernels.backends.numba.plan_tables import IN_PLACE
 from kernels.backends.numba.points import apart
 from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 
@@ -92,7 +93,7 @@ def in_place(
     scratch_rows = rows.source_size if cut["bands"] == 1 else cut["scratch_rows"]
     size = cut["chunk"] * scratch_rows * columns.source_size * pixel
     return cut | {
-        "in_place": 1,
+        "in_place": IN_PLACE,
         "scratch_rows": scratch_rows,
         "scratch_columns": columns.source_size,
         "inner_place": size,

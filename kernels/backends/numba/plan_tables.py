@@ -18,6 +18,11 @@ PIXEL_BYTES = 1024
 all fall onto the same 8 lines of the L1 cache; a product of 1024 channels took a third longer."""
 
 
+COPIED, IN_PLACE, IN_PLACE_BUT_LAST = range(3)
+"""Where a task's pixels are read: in its scratch buffer; where they are; or there, but for those of
+the last band of the last images."""
+
+
 def _fields(names: str) -> np.dtype[Any]:
     return np.dtype([(name, np.int64) for name in names.split()])
 

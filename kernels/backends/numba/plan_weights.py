@@ -14,7 +14,15 @@ from kernels.backends.numba.axes import forward_gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.packing import PACK_CHANNELS
 from kernels.backends.numba.plan import Gathering, Plan, cycles_of, is_winograd, plan_gathering
-from kernels.backends.numba.plan_tables import SHAPE, Table, pixel_step, records
+from kernels.backends.numba.plan_tables import (
+    COPIED,
+    IN_PLACE,
+    IN_PLACE_BUT_LAST,
+    SHAPE,
+    Table,
+    pixel_step,
+    records,
+)
 from kernels.backends.numba.plan_terms import MOST_TERMS, pairs, steps, tap_offsets
 from kernels.backends.numba.plan_weight_rows import pairing, weight_rows
 from kernels.backends.numba.points import apart
@@ -137,11 +145,22 @@ def _place_gradients(s: Any, g: Any, lanes: int) -> None:
     g["pixel"] = pixel_step(held, lanes)
     g["scratch_rows"] = g["band_step"] = s["band_rows"]
     g["scratch_columns"] = TILE * s["tiles_across"] if s["winograd"] else s["target_columns"]
-    whole = g["pixel"] == s["target_channels"] and s["out_group"] % lanes == 0
-    g["in_place"] = whole and not s["grouped"] and not s["winograd"]
+    if g["pixel"] == s["target_channels"] and not s["grouped"] and not s["winograd"]:
+        g["in_place"] = IN_PLACE if s["out_group"] % lanes == 0 else _but_for_the_last(s, lanes)
+        g["images"], g["chunk"], g["bands"] = s["images"], s["chunk"], s["bands"]
     g["scratch_place"] = s["work"]
     size = s["chunk"] * g["scratch_rows"] * g["scratch_columns"] * g["pixel"]
     s["work"] += -(-(size + s["panel"]) // lanes) * lanes
+
+
+def _but_for_the_last(s: Any, lanes: int) -> int:
+    """Return where a gradient is read whose vectors reach behind a pixel's channels.
+
+    Behind those of the last task there may be nothing: they are copied, and have to be a vector.
+    """
+    rows = s["target_rows"] - (s["bands"] - 1) * s["band_rows"]
+    elements = rows * s["target_columns"] * s["target_channels"]
+    return IN_PLACE_BUT_LAST if elements >= lanes else COPIED
 
 
 def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
