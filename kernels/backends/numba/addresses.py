@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kernels.backends.numba.large import LARGE, lend
+
 ALIGNMENT = 64
 """Bytes: a cache line, and the widest vector. NumPy's own 16 halve the bandwidth from L1."""
 
@@ -26,7 +28,7 @@ def aligned(
     shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int, strides: tuple[int, ...]
 ) -> tuple[NDArray[Any], int]:
     """Return an uninitialised aligned array of so many bytes, and where it is."""
-    raw = _empty(nbytes + ALIGNMENT, _byte)
+    raw = _empty(nbytes + ALIGNMENT, _byte) if nbytes < LARGE else lend(nbytes + ALIGNMENT)
     at = _address_of(_char_in(raw))
     start = -at % ALIGNMENT
     return _array(shape, dtype, raw, start, strides), at + start
