@@ -37,8 +37,11 @@ from kernels.backends.numba.depthwise_sliding import VECTORS, slide, slide_rest
 from kernels.backends.numba.depthwise_striding import FEW_ROWS, make_gathering, make_scattering
 from kernels.backends.numba.gathering import finish_band
 from kernels.backends.numba.jit import serial
+from kernels.backends.numba.one_tap import one_tap_row
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, lanes, pointer, prefetch
+
+_one_tap = one_tap_row(1, 1)
 
 LEAST_FETCHED = 2**20
 """Source elements from which on a row is fetched ahead with stride 2: images of 1.6 to 3 MB took
@@ -105,16 +108,20 @@ def _tile_row(work, call, s, phase, to, at, begin, end, below):
     C, target, source = s.source_channels, at_address(work, call[TARGET]), at_address(work, call[X])
     at_step, to_step = s.column_step * C, s.target_column_step * C
     tiles_begin, tiles_end = phase.whole_begin, phase.whole_end
-    if tiles_end - tiles_begin < TILE_PIXELS:
+    if tiles_end - tiles_begin < TILE_PIXELS and end - begin != 1:
         tiles_end = tiles_begin
     if below > 0 and (s.row_step > 1 or s.column_step > 1):
-        _prefetch(source, below, below + s.row_step * s.source_columns * C)
+        if end - begin > 1:
+            _prefetch(source, below, below + s.row_step * s.source_columns * C)
         below = 0
     weights, start = at_address(work, call[WEIGHTS]), at_address(work, call[START])
     arrays = (target, to, to_step, source, at, at_step, weights, s.terms, start)
     row_of = (C, call[SEGMENTS], begin, end, tiles_begin, tiles_end)
-    gather_tiles(*arrays, *row_of, below)
-    gather_edges(*arrays, *row_of)
+    if end - begin == 1:
+        _one_tap(*arrays, C, call[SEGMENTS], begin, tiles_begin, tiles_end, below)
+    else:
+        gather_tiles(*arrays, *row_of, below)
+        gather_edges(*arrays, *row_of)
     gather_ends(*arrays, *row_of, phase.columns)
     gather_end_edges(*arrays, *row_of, phase.columns)
 

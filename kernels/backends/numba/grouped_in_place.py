@@ -20,6 +20,7 @@ from kernels.backends.numba.grouped_sliding import make_slide
 from kernels.backends.numba.grouped_tiles import make_tiles
 from kernels.backends.numba.grouped_weight_kernel import make_sliding, make_sums
 from kernels.backends.numba.jit import serial
+from kernels.backends.numba.one_tap import one_tap_row
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, lanes, pointer
 
@@ -71,21 +72,26 @@ def _tiled_row(ins: int, outs: int) -> Callable[..., None]:
     pixels = tile_pixels(ins, outs)
     tiles = make_tiles(ins, outs, pixels, whole=True)
     rest, ends = make_tiles(ins, outs, pixels, whole=False), make_tiles(ins, outs, 1, whole=False)
+    one_tap = one_tap_row(ins, outs)
 
     @serial
     def tiled_row(work, call, s, phase, to, at, begin, end, below):
         first, last = phase.whole_begin, phase.whole_end
-        if last - first < pixels:
-            last = first
         target, source = at_address(work, call[TARGET]), at_address(work, call[X])
         weights, start = at_address(work, call[WEIGHTS]), at_address(work, call[START])
         at_step = s.column_step * s.source_channels
         to_step = s.target_column_step * s.target_channels
         arrays = (target, to, to_step, source, at, at_step, weights, s.terms, start)
         row_of = (s.groups, call[SEGMENTS], begin, end)
-        whole = s.groups - s.groups % lanes(work)
-        tiles(*arrays, *row_of, first, last, 0, whole)
-        rest(*arrays, *row_of, first, last, whole, s.groups)
+        if end - begin == 1:
+            below = below if s.row_step == s.column_step == 1 else 0
+            one_tap(*arrays, s.groups, call[SEGMENTS], begin, first, last, below)
+        else:
+            if last - first < pixels:
+                last = first
+            whole = s.groups - s.groups % lanes(work)
+            tiles(*arrays, *row_of, first, last, 0, whole)
+            rest(*arrays, *row_of, first, last, whole, s.groups)
         ends(*arrays, *row_of, 0, first, 0, s.groups)
         ends(*arrays, *row_of, last, phase.columns, 0, s.groups)
 
