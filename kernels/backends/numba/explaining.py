@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from kernels.backends.numba import (
+    choosing,
     depthwise_kernel,
     depthwise_plan,
     depthwise_weight_kernel,
@@ -26,7 +27,7 @@ def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]
     lanes = plan.lanes_of(dtype)
     if depthwise_plan.fits(geometry, lanes):
         return _in_place(geometry, lanes)
-    weights = plan_weights.weight_plan(geometry, lanes)
+    weights = choosing.weight_plan(geometry, dtype)
     return {
         "forward": _gathered(plan.forward_plan(geometry, lanes), dtype),
         "backward to the input": _gathered(plan.backward_plan(geometry, lanes), dtype),
