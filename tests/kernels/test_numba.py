@@ -221,7 +221,7 @@ def test_weight_gradients_whose_sums_are_parted(x_shape, weight_shape):
     ("channels", "window", "settings", "unused"),
     [
         (1, (3, 3), dict(padding=1), 3),
-        (1, (3, 3), dict(padding=0), None),
+        (1, (3, 3), dict(padding=0), 3),
         (1, (5, 5), dict(padding=2, stride=(1, 2)), 5),
         (3, (3, 3), dict(padding=1, stride=2), 3),
         (3, (2, 4), dict(padding=(0, 1)), 0),
