@@ -9,19 +9,10 @@ from typing import Any
 import numpy as np
 
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.jit import unrolled
+from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import empty
 from kernels.backends.numba.tasks import Phase, Task, run
-from kernels.backends.numba.vector import (
-    broadcast,
-    lanes,
-    load,
-    multiply_add,
-    repeat,
-    replaced,
-    store,
-    zeros,
-)
+from kernels.backends.numba.vector import add_products, lanes, load, load_rows, repeat, store_each
 
 FLOAT = np.dtype(np.float32)
 
@@ -58,18 +49,15 @@ def _multiply_adds_of_thread(work, call, part):
     _multiply_adds(work, part * _PER_THREAD, call[0])
 
 
-@unrolled
+@serial
 def _multiply_adds(data, start, links):
     width = lanes(data)
-    factor, addend = broadcast(data, start), broadcast(data, start + 1)
-    sums = repeat(zeros(data), CHAINS)
-    for i in range(CHAINS):
-        sums = replaced(sums, i, load(data, start + i * width))
+    total = load_rows(data, start, width, CHAINS - 1, CHAINS)
+    behind = start + CHAINS * width  # what is never written: sums would reach infinity
+    factors, one = repeat(load(data, behind), CHAINS), repeat(load(data, behind + width), 1)
     for _ in range(links):
-        for i in range(CHAINS):
-            sums = replaced(sums, i, multiply_add(sums[i], factor, addend))
-    for i in range(CHAINS):
-        store(data, start + i * width, sums[i])
+        total = add_products(total, factors, one)
+    store_each(total, data, start, width, width)
 
 
-MULTIPLY_ADDS = Task(_multiply_adds_of_thread)
+MULTIPLY_ADDS = Task(_multiply_adds_of_thread, alone=True)

@@ -39,6 +39,8 @@ class Standalone:
         ``prepare`` of another one that this one calls.
     name : str, optional
         Where several functions have the same one: jitted code does not call these by name.
+    alone : bool
+        Nothing is compiled ahead beside it, which would disturb a measurement.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class Standalone:
         integers: int,
         needs: Callable[[np.dtype[Any]], int] | None = None,
         name: str = "",
+        *,
+        alone: bool = False,
     ) -> None:
         self._function = function
+        self._alone = alone
         self._needs = needs
         self._pointers, self._integers = pointers, integers
         self._name = f"{function.__module__.rpartition('.')[2]}.{name or function.__name__}"
@@ -75,7 +80,8 @@ class Standalone:
         return address
 
     def _compile(self, dtype: np.dtype[Any]) -> None:
-        ahead.start(dtype)
+        if not self._alone:
+            ahead.start(dtype)
         if self._needs:
             self._needs(dtype)
         element = numba.from_dtype(dtype)

@@ -39,6 +39,8 @@ class Task:
         Is called with a dtype first; see ``Standalone``.
     name : str, optional
         Where several functions have the same one.
+    alone : bool
+        See ``Standalone``.
     """
 
     def __init__(
@@ -46,10 +48,12 @@ class Task:
         function: Callable[[Any, Any, int], None],
         needs: Callable[[np.dtype[Any]], int] | None = None,
         name: str = "",
+        *,
+        alone: bool = False,
     ) -> None:
         self.function = function
         self.address: Callable[[np.dtype[Any]], int] = Standalone(
-            function, pointers=1, integers=1, needs=needs, name=name
+            function, pointers=1, integers=1, needs=needs, name=name, alone=alone
         ).prepare
 
 
