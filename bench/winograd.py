@@ -2,7 +2,9 @@
 
 Two processes, one that computes everything directly and one that takes Winograd's algorithm
 wherever it fits, take turns on each pass. Names of cases may be given; else all that fit are
-measured. ``ratio`` is the direct time over Winograd's, ``model`` the same of the model's cycles.
+measured. ``--grid`` measures what lies where the choice changes: few channels, many channels on
+few pixels, single images. ``ratio`` is the direct time over Winograd's, ``model`` the same of the
+model's cycles.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import numpy as np
 import kernels
 from bench import cases
 from bench.case_types import BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD, ConvCase
+from bench.neighbours import conv
 from kernels.backends.numba import plan, plan_weights, winograd_cost
 from kernels.geometry import ConvGeometry
 from kernels.ops import windows
@@ -25,8 +28,19 @@ from kernels.ops import windows
 TURNS, TURN_SECONDS, FASTEST = 3, 0.06, 3
 FLOAT = np.dtype(np.float32)
 DIRECT, WINOGRAD = "direct", "winograd"
+CHANNELS_AND_PIXELS = (
+    *((32, C, 28, O) for C, O in ((3, 16), (3, 64), (4, 32), (8, 8), (8, 16), (16, 8), (16, 16))),
+    *((8, C, size, C) for C, size in ((256, 14), (256, 7), (512, 7), (512, 4), (1024, 7))),
+    *((32, C, size, C) for C, size in ((128, 14), (256, 7), (512, 7))),
+    *((1, C, size, C) for C, size in ((16, 56), (32, 28), (64, 28), (64, 14), (64, 7))),
+    *((1, C, size, C) for C, size in ((128, 28), (128, 14), (256, 14), (256, 7), (512, 14))),
+)
+GRID = tuple(conv(N, C, size, O, 3) for N, C, size, O in CHANNELS_AND_PIXELS)
 CASES = {
-    case.id: case for suite in cases.SUITES.values() for case in suite if isinstance(case, ConvCase)
+    case.id: case
+    for suite in (*cases.SUITES.values(), GRID)
+    for case in suite
+    if isinstance(case, ConvCase)
 }
 
 
@@ -91,7 +105,7 @@ def _ask(worker: subprocess.Popen[str], item: str) -> float:
 
 
 def _compare(names: Sequence[str]) -> None:
-    print(f"{'case':<22} {'pass':<16} {'direct':>9} {'Winograd':>9} {'ratio':>6} {'model':>6}")
+    print(f"{'case':<26} {'pass':<16} {'direct':>9} {'Winograd':>9} {'ratio':>6} {'model':>6}")
     with _start(DIRECT) as direct, _start(WINOGRAD) as winograd:
         for name in names:
             for pass_name, cycles in _cycles(_geometry(CASES[name])).items():
@@ -103,7 +117,7 @@ def _compare(names: Sequence[str]) -> None:
                 lost = max(one, other) / min(one, other) - 1
                 right = (cycles[1] < cycles[0]) == (other < one)
                 print(
-                    f"{name:<22} {pass_name:<16} {one * 1e3:>6.2f} ms {other * 1e3:>6.2f} ms "
+                    f"{name:<26} {pass_name:<16} {one * 1e3:>6.2f} ms {other * 1e3:>6.2f} ms "
                     f"{one / other:>6.2f} {cycles[0] / cycles[1]:>6.2f}"
                     + ("" if right else f"  wrong by {lost:.0%}"),
                     flush=True,
@@ -114,6 +128,7 @@ def main() -> None:
     """Print the table, or be one of the two processes."""
     parser = argparse.ArgumentParser(prog="python -m bench.winograd", description=__doc__)
     parser.add_argument("case", nargs="*", help="names of cases (all 3×3 of stride 1)")
+    parser.add_argument("--grid", action="store_true", help="what lies where the choice changes")
     parser.add_argument("--worker", choices=(DIRECT, WINOGRAD), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -122,7 +137,8 @@ def main() -> None:
     unknown = [name for name in options.case if name not in CASES]
     if unknown:
         parser.error(f"case must be among {', '.join(CASES)}; got {unknown[0]}")
-    _compare(options.case or [n for n, c in CASES.items() if winograd_cost.fits(_geometry(c))])
+    chosen = options.case or [case.id for case in GRID if options.grid]
+    _compare(chosen or [n for n, c in CASES.items() if winograd_cost.fits(_geometry(c))])
 
 
 if __name__ == "__main__":

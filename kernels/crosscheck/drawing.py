@@ -19,7 +19,7 @@ LARGE_ONE_IN = 40
 WIDE_ONE_IN = 100
 """One case in so many is so wide that a backend has to cut it into several blocks."""
 
-TILED_ONE_IN = 16
+TILED_ONE_IN = 24
 """One convolution in so many is 3×3 with so many channels and pixels that Winograd's algorithm pays
 in a backend that has it."""
 
@@ -186,8 +186,8 @@ def tiled_window(draw: Draw, images: int) -> Window:
 
 def tiled_sizes(draw: Draw) -> tuple[int, int, int, int]:
     """Draw the images, groups and channels to go with it."""
-    images = draw.choice(2, 3, MANY_IMAGES)
-    channels = (8, 9, 15, 16, 17) if images < MANY_IMAGES else (15, 16, 17)
+    images = draw.choice(1, 2, MANY_IMAGES)
+    channels = (16, 24, 31, 32, 33) if images < MANY_IMAGES else (24, 32, 33)
     return images, 1, draw.choice(*channels), draw.choice(*channels)
 
 

@@ -1,15 +1,17 @@
 """When Winograd's algorithm is the faster one: a model in cycles of one core.
 
-``python -m bench.winograd`` measures both algorithms beside the model's figures. Of 39 passes of 13
-cases it chose the faster one in 33; the others are images of a few pixels, calls of 0.02 to 0.05
-ms, where the ratio was 0.93 to 1.55 from run to run. For large ones it promises too much (2.6 to
-2.9 times as fast as the direct algorithm, measured 1.4 to 2.7), but chooses right.
+``python -m bench.winograd`` measures both algorithms beside the model's figures, ``--grid`` where
+the choice changes. The numbers below were fitted to runs of both on 2 threads of a Xeon (Emerald
+Rapids): of 102 passes the model chose the slower algorithm for 5, of which two cost more than 14 %
+(8 images of 1024×7×7, up to 46 %), and was off by 12 % on average. Zen 4's numbers, which were here
+before, chose it for 27, by up to 96 %, and were off by 38 %: it multiplies half as fast.
 """
 
 from __future__ import annotations
 
 import os
 
+from kernels.backends.numba.cpu import REGISTER_BYTES, codegen_target
 from kernels.geometry import ConvGeometry
 
 ENABLED = os.environ.get("CNN_KERNELS_WINOGRAD", "1") != "0"
@@ -18,22 +20,28 @@ ENABLED = os.environ.get("CNN_KERNELS_WINOGRAD", "1") != "0"
 TILE, POINTS, TAPS = 4, 36, 9
 """F(4×4, 3×3): output pixels of a tile along each axis, and products per tile."""
 
-SOURCE_TILE, TARGET_TILE, GRADIENT_TILE = 190, 270, 200
-"""Cycles to transform a tile of one vector of channels: measured on Zen 4, in the L2 cache. The
-target's 130 have 140 more for storing its products, which for 3 channels are sums of 3 terms: these
-(32 images of 32×32 to 64 channels) ran at 132 GFLOP/s, directly at 177; for 4 the two are even."""
+MULTIPLICATION = 1.0 if codegen_target()[1] == "znver4" else 0.5
+"""Cycles of a multiplication of two vectors: Zen 4 takes vectors of 64 bytes in two halves."""
 
-PRODUCT = 1.2
-"""Cycles of a multiplication of two vectors, with what a short product costs besides."""
+SHORT = 0.3
+"""What it costs besides in Winograd's products, which are short."""
 
-FILTER = 700
-"""Cycles to pack and transform one source channel's taps for a vector of target channels."""
+SOURCE_TILE, TARGET_TILE = 200, 240
+"""Cycles to transform a tile of one vector of channels, in the L2 cache. Where that is little to
+multiply for, Winograd's algorithm does not pay: 3 channels to 64 at 0.54 of the direct one's speed,
+8 to 16 at 0.80, 16 to 16 at 1.17."""
 
-WEIGHT = 4
-"""Cycles to fetch a vector of transformed weights, once for each task's tiles."""
+PACKED, FILTERED, UNPACKED = 300, 400, 200
+"""Cycles to pack a channel's taps for a vector of target channels, to transform and pack them, and
+to put their gradients together."""
 
-PARTIAL = 12
-"""Cycles to load, add and store a vector of partial weight gradients."""
+PARTIAL = 4
+"""Cycles to load, add and store a vector of partial weight gradients in the L2 cache."""
+
+BEYOND, CACHED_BYTES = 17, 7 * 2**20
+"""Cycles to move a vector from and to memory beyond the caches, and what these hold of the
+transformed weights, which are four times as large as the weights. So 512 channels of 7×7 are faster
+directly, unless there are many images."""
 
 TASK_TILES = 64
 """Tiles of a task, at most: their transforms have to stay in the L2 cache."""
@@ -52,11 +60,11 @@ def gather_cycles(
 ) -> tuple[float, float]:
     """Estimate the cycles of a gather: directly, and by Winograd's algorithm."""
     products = source_channels * target_vectors
-    direct = (images * rows * columns * TAPS + FILTER / 4) * products
+    direct = images * rows * columns * TAPS * MULTIPLICATION + PACKED
     tiles = images * -(-rows // TILE) * -(-columns // TILE)
-    transforms = SOURCE_TILE * -(-source_channels // lanes) + TARGET_TILE * target_vectors
-    fetches = -(-tiles // TASK_TILES) * POINTS * WEIGHT + FILTER
-    return direct, tiles * (POINTS * PRODUCT * products + transforms) + fetches * products
+    passes = 1 + -(-tiles // TASK_TILES)
+    each = _of_tiles(tiles, source_channels, target_vectors, lanes)
+    return direct * products, each + (FILTERED + passes * POINTS * _beyond(products)) * products
 
 
 def weight_cycles(
@@ -64,9 +72,19 @@ def weight_cycles(
 ) -> tuple[float, float]:
     """Estimate the cycles of a weight gradient: directly, and by Winograd's algorithm."""
     products = channels * target_vectors
-    direct = images * rows * columns * TAPS * products
+    direct = images * rows * columns * TAPS * MULTIPLICATION + UNPACKED
     tiles = images * -(-rows // TILE) * -(-columns // TILE)
-    transforms = SOURCE_TILE * -(-channels // lanes) + GRADIENT_TILE * target_vectors
     passes = 2 + tiles / TASK_TILES
-    partials = PARTIAL * passes * POINTS * products
-    return direct, tiles * (POINTS * PRODUCT * products + transforms) + partials
+    each = _of_tiles(tiles, channels, target_vectors, lanes)
+    return direct * products, each + passes * POINTS * (PARTIAL + _beyond(products)) * products
+
+
+def _of_tiles(tiles: int, channels: int, target_vectors: int, lanes: int) -> float:
+    """Return the cycles to transform tiles and to multiply them."""
+    transforms = SOURCE_TILE * -(-channels // lanes) + TARGET_TILE * target_vectors
+    return tiles * (POINTS * (MULTIPLICATION + SHORT) * channels * target_vectors + transforms)
+
+
+def _beyond(products: int) -> float:
+    """Return the cycles to move a vector of transformed weights beyond the caches, on average."""
+    return BEYOND * max(0.0, 1 - CACHED_BYTES / max(1, POINTS * products * REGISTER_BYTES))
