@@ -1,7 +1,7 @@
 """What the planner's constants are worth: ``python -m bench.plans CASE PASS VARIANT...``.
 
 Measures a pass of a case as it is planned and with some of the constants changed, in turn in one
-process. A variant is ``NAME=VALUE``, or several with commas between them: ``python -m bench.plans
+process, and prints the fastest calls and the median of the turns' ratios. A variant is ``NAME=VALUE``, or several with commas between them: ``python -m bench.plans
 resnet18-c256-b8 backward_weight SUMS_BYTES=163840 SUMS_BYTES=163840,MOST_PARTIALS=8``. Without
 variants each constant is halved, and doubled.
 """
@@ -20,13 +20,16 @@ from bench import cases
 from bench.case_types import ConvCase
 from bench.contestants import backends
 from kernels.backends.numba import plan, plan_cuts, plan_terms, plan_weights, winograd_cost
+from kernels.ops import repeating
 
-TURNS, TURN_SECONDS, FASTEST = 4, 0.05, 3
+TURNS, TURN_SECONDS, FASTEST = 16, 0.02, 3
 CASES = {
     case.id: case for suite in cases.SUITES.values() for case in suite if isinstance(case, ConvCase)
 }
 CONSTANTS: dict[str, tuple[ModuleType, ...]] = {
     "SCRATCH_BYTES": (plan_cuts,),
+    "MOST_SCRATCH_BYTES": (plan_cuts,),
+    "LEAST_PIXELS": (plan_cuts,),
     "LEAST_TASKS": (plan_cuts, plan),
     "DIRECT_SHARES": (plan_cuts,),
     "LEAST_TILES": (plan_cuts,),
@@ -90,10 +93,11 @@ def _set(variant: Variant) -> None:
             setattr(module, name, value)
     for planner in (plan.forward_plan, plan.backward_plan, plan_weights.weight_plan):
         planner.cache_clear()
+    repeating.forget()
 
 
-def _seconds(function: Callable[[], object]) -> list[float]:
-    """Return the fastest times of a turn, the first call, which plans, apart."""
+def _seconds(function: Callable[[], object]) -> float:
+    """Return the mean of a turn's fastest calls; the first one, which plans, is apart."""
     function()
     seconds: list[float] = []
     end = time.perf_counter() + TURN_SECONDS
@@ -101,22 +105,21 @@ def _seconds(function: Callable[[], object]) -> list[float]:
         start = time.perf_counter()
         function()
         seconds.append(time.perf_counter() - start)
-    return sorted(seconds)[:FASTEST]
+    return float(np.mean(sorted(seconds)[:FASTEST]))
 
 
 def _compare(case: ConvCase, name: str, variants: Sequence[Variant]) -> None:
     function = backends.prepare(case, "numba")[name]
     rows: list[Variant] = [{}, *variants]
-    times: list[list[float]] = [[] for _ in rows]
-    for _ in range(TURNS):
-        for variant, seconds in zip(rows, times, strict=True):
+    times = np.empty((TURNS, len(rows)))
+    for turn in times:
+        for i, variant in enumerate(rows):
             with planned(variant):
-                seconds += _seconds(function)
-    usual = np.mean(sorted(times[0])[:FASTEST])
-    for variant, seconds in zip(rows, times, strict=True):
-        best = np.mean(sorted(seconds)[:FASTEST])
+                turn[i] = _seconds(function)
+    ratios = np.median(times[:, :1] / times, axis=0)
+    for variant, best, ratio in zip(rows, times.min(axis=0), ratios, strict=True):
         title = ",".join(f"{key}={value}" for key, value in variant.items()) or "as it is"
-        print(f"{title:<40} {best * 1e3:>9.3f} ms {usual / best:>6.2f} x")
+        print(f"{title:<40} {best * 1e3:>9.3f} ms {ratio:>6.2f} x")
 
 
 def main() -> None:

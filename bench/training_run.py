@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -42,7 +41,7 @@ def measure(contestant: str, threads: int) -> TrainingRun:
     else:
         importlib.import_module("torch")
     imported = time.perf_counter()
-    before = _resident_bytes()
+    before = memory_bytes("VmRSS")
     from bench import selection
 
     step = contestants.prepare(contestant, selection.case(CASE_ID), threads)[TRAINING_STEP]
@@ -54,7 +53,7 @@ def measure(contestant: str, threads: int) -> TrainingRun:
     return TrainingRun(
         import_seconds=imported - started,
         first_step_seconds=first_step - prepared,
-        growth_mib=(_peak_bytes() - before) / MIB,
+        growth_mib=(memory_bytes("VmHWM") - before) / MIB,
     )
 
 
@@ -93,13 +92,14 @@ def measure_all(names: list[str], threads: int, folder: Path) -> dict[str, Train
     return runs
 
 
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def memory_bytes(what: str) -> int:
+    """Return what this process has in memory: VmRSS is now, VmHWM was the most.
 
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    ``ru_maxrss`` would not do: a process inherits it from the one that started it, here 0.5 GB.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (kibibytes,) = (line.split()[1] for line in lines if line.startswith(f"{what}:"))
+    return int(kibibytes) * 1024
 
 
 def main() -> None:

@@ -50,6 +50,11 @@ class _Known(threading.local):
 _known = _Known()
 
 
+def forget() -> None:
+    """Forget the calls of this thread, when what has been planned for them is to be planned anew."""
+    _known.calls.clear()
+
+
 def repeatable(function: Callable[P, R]) -> Callable[P, R]:
     """Let calls of a public operation be repeated, on backends that can be captured.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import kernels
 from bench import plans
 from kernels.backends.numba import plan, plan_cuts
 from kernels.ops import windows
@@ -44,3 +45,12 @@ def test_a_variant_changes_plans_and_only_while_it_lasts():
         assert plan.forward_plan(geometry, lanes).tasks > before
     assert plan.forward_plan(geometry, lanes).tasks == before
     assert plans.current(plans.CONSTANTS) == constants
+
+
+def test_calls_that_were_known_are_planned_anew():
+    x, weight = np.ones((2, 16, 20, 20), np.float32), np.ones((16, 16, 1, 1), np.float32)
+    for _ in range(5):  # the third one is captured
+        kernels.conv2d(x, weight, backend="numba")
+    with plans.planned({"SCRATCH_BYTES": plan_cuts.SCRATCH_BYTES // 4}):
+        kernels.conv2d(x, weight, backend="numba")
+        assert plan.forward_plan.cache_info().misses == 1
