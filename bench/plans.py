@@ -1,9 +1,10 @@
 """What the planner's constants are worth: ``python -m bench.plans CASE PASS VARIANT...``.
 
 Measures a pass of a case as it is planned and with some of the constants changed, in turn in one
-process, and prints the fastest calls and the median of the turns' ratios. A variant is ``NAME=VALUE``, or several with commas between them: ``python -m bench.plans
-resnet18-c256-b8 backward_weight SUMS_BYTES=163840 SUMS_BYTES=163840,MOST_PARTIALS=8``. Without
-variants each constant is halved, and doubled.
+process, and prints the fastest turn and the median of the turns' ratios. A variant is
+``NAME=VALUE``, or several with commas between them: ``python -m bench.plans resnet18-c256-b8
+backward_weight SUMS_BYTES=163840 SUMS_BYTES=163840,MOST_PARTIALS=8``. Without variants each
+constant is halved, and doubled.
 """
 
 from __future__ import annotations

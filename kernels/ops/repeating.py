@@ -51,7 +51,7 @@ _known = _Known()
 
 
 def forget() -> None:
-    """Forget the calls of this thread, when what has been planned for them is to be planned anew."""
+    """Forget the calls of this thread: what was planned for them is planned anew."""
     _known.calls.clear()
 
 

@@ -11,10 +11,12 @@ from kernels.backends.numba.winograd_cost import POINTS, TASK_TILES, TILE
 SCRATCH_BYTES = 256 * 1024
 """What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
 
-LEAST_PIXELS, MOST_SCRATCH_BYTES = 160, 420 * 1024
-"""Of fewer target pixels a task adds too little to each sum of a weight gradient, which it loads
-and stores; then it may take more. On 2 threads of Zen 5, 8 images of 14×14, 256 channels to 512 of
-stride 2: 49 pixels, now 147, 0.87 of the time. But where there were 168, 1.03, and 512, 1.04."""
+LEAST_PIXELS, MOST_SCRATCH_BYTES = 160, 512 * 1024
+"""Of fewer target pixels a task does too little with each weight that it fetches, or adds too little
+to each sum of a weight gradient, which it loads and stores; then it may take more. 8 images, 512
+channels of 7×7 on 2 threads of a Xeon (Emerald Rapids): 49 pixels, now 98, 0.90 of the time; 256 to
+512 of stride 2 0.91. Weight gradient of 256 channels to 512 of stride 2 on 2 threads of Zen 5: 49
+pixels, now 147, 0.87. But where there were 168, 1.03, and 512, 1.04."""
 
 MOST_PIXELS = 4096
 """Target pixels of a direct task: the table of their places has 16 bytes for each."""
@@ -39,8 +41,7 @@ def direct_cut(
     ``shares`` parts of the channels. ``beside`` are the elements per target pixel that have to stay
     in the cache as well, those of the gradient where there is one.
     """
-    sizes = (SCRATCH_BYTES, MOST_SCRATCH_BYTES) if beside else (SCRATCH_BYTES,)
-    for most in sizes:
+    for most in (SCRATCH_BYTES, MOST_SCRATCH_BYTES):
         cut = _cut_to_size(images, rows, columns, pixel, beside, lanes, shares, most)
         if cut["chunk"] * cut["band_rows"] * columns.target_size >= LEAST_PIXELS:
             break
