@@ -12,10 +12,10 @@ SCRATCH_BYTES = 256 * 1024
 """What a direct task's source rows may take, in float32: they have to stay in the L2 cache."""
 
 LEAST_PIXELS, MOST_SCRATCH_BYTES = 160, 512 * 1024
-"""Of fewer target pixels a task does too little with each weight that it fetches, or adds too little
-to each sum of a weight gradient, which it loads and stores; then it may take more. 8 images, 512
-channels of 7×7 on 2 threads of a Xeon (Emerald Rapids): 49 pixels, now 98, 0.90 of the time; 256 to
-512 of stride 2 0.91. Weight gradient of 256 channels to 512 of stride 2 on 2 threads of Zen 5: 49
+"""With fewer target pixels a task does too little with each weight that it fetches, or adds too
+little to each sum of a weight gradient, which it loads and stores; then it may take more. 8 images,
+512 channels of 7×7 on 2 threads of a Xeon (Emerald Rapids): 49 pixels, now 98, 0.90 of the time; 256
+to 512 of stride 2 0.91. Weight gradient of 256 channels to 512 of stride 2 on 2 threads of Zen 5: 49
 pixels, now 147, 0.87. But where there were 168, 1.03, and 512, 1.04."""
 
 MOST_PIXELS = 4096
