@@ -13,10 +13,10 @@ SCRATCH_BYTES = 256 * 1024
 
 LEAST_PIXELS, MOST_SCRATCH_BYTES = 160, 512 * 1024
 """With fewer target pixels a task does too little with each weight that it fetches, or adds too
-little to each sum of a weight gradient, which it loads and stores; then it may take more. 8 images,
-512 channels of 7×7 on 2 threads of a Xeon (Emerald Rapids): 49 pixels, now 98, 0.90 of the time; 256
-to 512 of stride 2 0.91. Weight gradient of 256 channels to 512 of stride 2 on 2 threads of Zen 5: 49
-pixels, now 147, 0.87. But where there were 168, 1.03, and 512, 1.04."""
+little to each sum of a weight gradient, which it loads and stores; then it may take more. 8 images
+of 7×7, 512 channels, on 2 threads of a Xeon (Emerald Rapids): 49 pixels, now 98, 0.90 of the time;
+256 to 512 of stride 2 0.91. Weight gradient of 256 channels to 512 of stride 2 on 2 threads of
+Zen 5: 49 pixels, now 147, 0.87. But where there were 168, 1.03, and 512, 1.04."""
 
 MOST_PIXELS = 4096
 """Target pixels of a direct task: the table of their places has 16 bytes for each."""
