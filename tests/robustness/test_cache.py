@@ -280,8 +280,11 @@ def test_all_that_is_to_be_compiled_ahead_is_needed(monkeypatch):
         model.predict_proba(x)
         model.predict_proba(x[:1])
     listed = {
-        name: task.address(x.dtype) for name, task in zip(ahead.TASKS, ahead.tasks(), strict=True)
+        name: prepare(x.dtype)
+        for name, prepare in zip(ahead.NEEDED, ahead.preparers(), strict=True)
     }
+    assert listed.pop("driver.prepare") is None
+    assert len(driver.run_tables.signatures) == 1  # what was compiled ahead is what is called
     assert [name for name, address in listed.items() if address not in needed] == []
 
 

@@ -16,21 +16,18 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from kernels.backends.numba.cache import cache_folder, can_keep, kept_code
 from kernels.threads import largest
 
-if TYPE_CHECKING:
-    from kernels.backends.numba.tasks import Task
-
 VARIABLE = "CNN_KERNELS_COMPILE_AHEAD"
 
-TASKS = (
+NEEDED = (
     "updating.STEP_BLOCK",
     "unpacking.UNPACK",
     "plane_joining.MASK_BAND",
@@ -43,7 +40,6 @@ TASKS = (
     "normalization_tasks.GRADIENT_TABLE",
     "activation.GATE",
     "dense_backward.BACKWARD",
-    "accumulating.ACCUMULATE",
     "plane_joining.READ_BAND",
     "softmax_rows.CROSS_ENTROPY",
     "joining.READ",
@@ -54,13 +50,17 @@ TASKS = (
     "normalization_tasks.MERGED_MOMENTS",
     "normalization_tasks.MOMENTS",
     "dense.FORWARD",
+    "driver.prepare",
+    "accumulating.ACCUMULATE",
     "softmax_rows.SOFTMAX",
     "dense.ROW",
     "gathering.GATHER",
 )
-"""What a training step needs, by module and name, then a prediction: what is needed last first.
+"""What a training step needs, by module and name, what is needed last first, then a prediction.
 
-But ACCUMULATE waits until the first process has compiled the micro-kernel, which both need.
+But the driver comes before ACCUMULATE: the first process begins with packing, the micro-kernel and
+GATHER, half of all there is to compile, and then needs the driver, 2.5 s. By that time ACCUMULATE
+finds the micro-kernel; before, this process compiled it as well, in 4 s.
 """
 
 
@@ -97,11 +97,12 @@ def _has_interpreter() -> bool:
     return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
-def tasks() -> Iterator[Task]:
-    """Yield the tasks, importing what they need."""
-    for place in TASKS:
+def preparers() -> Iterator[Callable[[np.dtype[Any]], int | None]]:
+    """Yield what compiles each of them for a dtype, importing what that needs."""
+    for place in NEEDED:
         module, name = place.split(".")
-        yield getattr(importlib.import_module(f"kernels.backends.numba.{module}"), name)
+        found = getattr(importlib.import_module(f"kernels.backends.numba.{module}"), name)
+        yield getattr(found, "address", found)
 
 
 def _end_with_parent() -> None:
@@ -112,6 +113,6 @@ def _end_with_parent() -> None:
 if __name__ == "__main__":
     threading.Thread(target=_end_with_parent, daemon=True).start()
     gc.disable()  # 6 % of the time
-    for task in tasks():
-        task.address(np.dtype(sys.argv[1]))
+    for prepare in preparers():
+        prepare(np.dtype(sys.argv[1]))
     os._exit(0)

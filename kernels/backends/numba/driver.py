@@ -9,7 +9,7 @@ now 3.3 to 5.4.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numba
 import numpy as np
@@ -158,3 +158,10 @@ def run_tables(tables: NDArray[np.int64], most: int) -> None:
         for member in numba.prange(members):
             _run_as(member, members, tables, counters)
         give_threads(given)
+
+
+def prepare(_: np.dtype[Any]) -> None:
+    """Compile it, or load what was compiled; it is the same for all dtypes."""
+    dispatcher: Any = run_tables
+    if not numba.config.DISABLE_JIT:
+        dispatcher.compile((types.Array(types.int64, 1, "C"), types.int64))
