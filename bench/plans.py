@@ -32,6 +32,8 @@ CONSTANTS: dict[str, tuple[ModuleType, ...]] = {
     "MOST_SCRATCH_BYTES": (plan_cuts,),
     "LEAST_PIXELS": (plan_cuts,),
     "LEAST_TASKS": (plan_cuts, plan),
+    "FEW_WEIGHTS": (plan,),
+    "ENOUGH_PIXELS": (plan,),
     "DIRECT_SHARES": (plan_cuts,),
     "LEAST_TILES": (plan_cuts,),
     "TASK_TILES": (winograd_cost, plan_cuts),

@@ -42,10 +42,12 @@ from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS
 from kernels.geometry import ConvGeometry
 
-FEW_WEIGHTS = 8192
-"""Weights, 32 KiB in float32, up to which a batch is cut by images alone, so that a
-task writes whole pixels. 32 images of 28×28, 1×1 on 2 threads of Zen 5: 16 channels to 64 0.91 of
-the time, 64 to 1 backward 0.94; 16 images of 14×14 0.93."""
+FEW_WEIGHTS, ENOUGH_PIXELS = 80 * 1024, 56
+"""Weights, 320 KiB in float32, up to which images are cut into tasks of whole pixels, not by
+panels, where a task has enough of them. On 2 threads of a Xeon (Emerald Rapids), where two cores
+that write parts of the same pixels are in each other's way: 8 images of 28×28, 1 channel to 64
+through 1×1 0.49 of the time, 16 to 64 0.65, 3 to 64 through 3×3 0.75; 256 to 128 backward through
+1×1 of stride 2 0.79. Of 24 pixels a task, 128 channels of 7×7 would take 1.16."""
 
 LEAST_SHARED = 100_000
 """Multiply-adds from which on vectors are filled by weights of zero forward, or between groups, or
@@ -326,7 +328,8 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
         cut = winograd_cut(images, rows, columns, pixel, what.lanes, shares or panels)
     else:
         taps = what.geometry.height.kernel * what.geometry.width.kernel
-        few = taps * in_group * what.target_channels <= FEW_WEIGHTS and images >= LEAST_TASKS
+        pixels = images * rows.target_size * columns.target_size // LEAST_TASKS
+        few = taps * in_group * what.target_channels <= FEW_WEIGHTS and pixels >= ENOUGH_PIXELS
         shares = shares or (1 if few else min(panels, DIRECT_SHARES))
         cut = direct_cut(images, rows, columns, pixel, what.beside, what.lanes, shares)
         if vectors:
