@@ -11,7 +11,15 @@ import pytest
 
 from kernels.backends.numba import micro_kernel
 from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.micro_kernel import NOTHING, ROWS, START, SUMS, TERMS, ZEROS
+from kernels.backends.numba.micro_kernel import (
+    FETCHED_START,
+    NOTHING,
+    ROWS,
+    START,
+    SUMS,
+    TERMS,
+    ZEROS,
+)
 from kernels.backends.numba.vector import pointer
 
 LANES = REGISTER_BYTES // 4
@@ -46,12 +54,14 @@ def _begun(rng, c, start, M, V, b_k, begin):
     places = np.stack((rng.permutation(800)[:M], b_k * rng.permutation(M)), axis=-1)
     wanted, rows = c.copy(), 2 + places[:, 1:] + np.arange(V)
     if begin != SUMS:
-        wanted[rows] = start[1 : 1 + V] if begin == START else 0
+        wanted[rows] = start[1 : 1 + V] if begin >= START else 0
     return wanted, places, rows
 
 
 @pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
-@pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (START, 9), (SUMS, 0)])
+@pytest.mark.parametrize(
+    ("begin", "fetched"), [(ZEROS, 0), (START, 9), (FETCHED_START, 0), (SUMS, 0)]
+)
 def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
     rng = np.random.default_rng(0)
     a_k, b_k = 2, 2 * LANES + 1

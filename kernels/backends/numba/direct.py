@@ -30,6 +30,7 @@ def convolve_direct(
         The panels of each group to do.
     """
     later, line, end, step = ahead
+    begin = START + s.fetched
     for group in range(s.groups):
         for panel in range(panel_from, panel_to):
             v = panel * s.panel
@@ -44,7 +45,7 @@ def convolve_direct(
                     multiply_panel(
                         target, start, source, weights, later, table, phase.first_row, pixels, V,
                         TERMS * s.paired, line, min(end, line + step),
-                        SUMS if k > phase.first_block else START, c, c, group * s.in_group, 1,
+                        SUMS if k > phase.first_block else begin, c, c, group * s.in_group, 1,
                         (b + block.terms_before) * s.panel, s.panel, block.first, block.last,
                     )  # fmt: skip
                     line += step

@@ -50,13 +50,9 @@ LEAST_SUMS, MOST_TIMES = 8, 4
 tile of fewer has them up to so many times over. Weight gradients of 32 images through 1×1 on 2
 threads of Zen 5: 3 channels to 16 0.54 of the time (also by pairs), 2 to 16 0.80, 4 to 16 0.86."""
 
-LEAST_TO_FETCH = 32
-"""Terms in which the lines that a tile writes come near. With fewer it only had more to do: 32
-images of 28×28, 1 channel to 64 through 1×1 0.93 of the time on 2 threads of Zen 5 without, 64 to 1
-backward 0.96, 3 to 64 0.92, 9 to 32 0.95."""
-
-ZEROS, START, SUMS = range(3)
-"""What C begins from: zeros; a row that is the same for all, as a bias; what it holds."""
+ZEROS, SUMS, START, FETCHED_START = range(4)
+"""What C begins from: zeros; what it holds; a row that is the same for all, as a bias; the same,
+and the lines of C are asked for before the sums are taken."""
 
 NOTHING, TERMS, ROWS = range(3)
 """What lies in memory two by two, so that a tile of one vector multiplies pairs."""
@@ -85,10 +81,9 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
     ):  # fmt: skip
         whole = (vectors - 1) * lanes(c)
         total = repeat_row(
-            start, start_place, whole + valid if begin == START else 0, rows, vectors
+            start, start_place, whole + valid if begin >= START else 0, rows, vectors
         )
-        waits = last - first > 1 or table[2 * first + 1] >= LEAST_TO_FETCH
-        if highest and begin == START and waits:
+        if highest and begin == FETCHED_START:
             prefetch_rows(total, rows, c, c_place, table, 2 * row + 1)
         sums = with_zeros(total, times)
         for s in range(first, last):
@@ -144,7 +139,7 @@ def _make_term_pair_tile(rows: int) -> Callable[..., Any]:
                 pairs = term_pair_update(pairs, rows, a, place, table, 2 * row, b, b_place, b_k)
                 place += 2
                 b_place += 2 * b_k
-        total = repeat_row(start, start_place, valid if begin == START else 0, rows, 1)
+        total = repeat_row(start, start_place, valid if begin >= START else 0, rows, 1)
         if begin == SUMS:
             total = add_rows_first(total, rows, c, c_place, table, 2 * row + 1, valid)
         total = add_pairs(total, pairs)

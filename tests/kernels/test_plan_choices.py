@@ -1,0 +1,64 @@
+"""What the planner of the numba backend decides by sizes: plain Python, nothing is compiled."""
+
+import pytest
+
+from kernels.backends.numba import plan, winograd_cost
+from kernels.backends.numba.plan_cuts import LEAST_TASKS
+from kernels.ops import windows
+
+LANES = 16
+
+
+def forward(images, channels, size, targets, kernel=1, stride=1):
+    shapes = (images, channels, size, size), (targets, channels, kernel, kernel)
+    geometry = windows.convolution(*shapes, stride, kernel // 2, 1, 1)
+    return plan.forward_plan(geometry, LANES)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts"),
+    [
+        ((4, 1, 28, 64), 1),  # 196 pixels a task
+        ((8, 64, 28, 128), 1),
+        ((8, 128, 7, 128), 4),  # 24 pixels
+        ((8, 512, 14, 512), 2),  # 1 MiB of weights
+    ],
+)
+def test_tasks_have_whole_pixels_where_they_have_enough_of_them(sizes, parts):
+    chosen = forward(*sizes)
+    assert chosen.parts == parts
+    assert chosen.tasks >= LEAST_TASKS
+
+
+@pytest.mark.parametrize(
+    ("sizes", "chunk"),
+    [
+        ((8, 512, 7, 512, 3), 2),  # 1.3 MB of source rows for all images
+        ((8, 512, 14, 512, 3), 1),  # an image fills a task
+    ],
+)
+def test_few_pixels_are_gathered_together(sizes, chunk, monkeypatch):
+    monkeypatch.setattr(winograd_cost, "ENABLED", False)
+    plan.forward_plan.cache_clear()
+    assert forward(*sizes).chunk == chunk
+    plan.forward_plan.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fetched"),
+    [
+        ((32, 1, 28, 64), 1),  # 6.4 MB to write
+        ((8, 1, 28, 64), 0),  # 1.6 MB
+        ((32, 16, 28, 64), 0),  # 6.4 MB, 16 terms
+        ((8, 64, 28, 64), 1),  # 64 terms
+    ],
+)
+def test_lines_to_be_written_are_fetched_where_they_come_late_or_in_time(sizes, fetched):
+    assert forward(*sizes).fetched == fetched
+
+
+def test_winograds_algorithm_gives_way_where_its_weights_leave_the_caches():
+    """36 points of 512 by 512 channels take 38 MB, which few pixels are not worth."""
+    few, many = (windows.convolution((n, 512, 7, 7), (512, 512, 3, 3), 1, 1, 1, 1) for n in (8, 32))
+    assert not plan.forward_plan(few, LANES).winograd
+    assert plan.forward_plan(many, LANES).winograd
