@@ -53,10 +53,10 @@ def _multiply_adds_of_thread(work, call, part):
 def _multiply_adds(data, start, links):
     width = lanes(data)
     total = load_rows(data, start, width, CHAINS - 1, CHAINS)
-    behind = start + CHAINS * width  # what is never written: sums would reach infinity
-    factors, one = repeat(load(data, behind), CHAINS), repeat(load(data, behind + width), 1)
+    behind = start + CHAINS * width  # is never written, and stays 0.5: so do the sums stay finite
+    factor, addends = repeat(load(data, behind), 1), repeat(load(data, behind), CHAINS)
     for _ in range(links):
-        total = add_products(total, factors, one)
+        total = add_products(addends, total, factor)
     store_each(total, data, start, width, width)
 
 
