@@ -29,8 +29,8 @@ WORKING_SETS = (
     *(mib * 2**20 for mib in (3, 4, 6, 8, 16, 32, 64, 128, 512)),
 )
 """Bytes read and written in all, over all threads: 32 KiB to 512 MiB. Closer together where the
-caches end, since a limit is that of the next smaller: on a Xeon (Emerald Rapids) 2 MiB have 139
-GB/s, 4 have 80, and 6 to 64 have 49 to 53."""
+caches end, since the sweep takes that of the next smaller as a limit: on a Xeon (Emerald Rapids)
+2 MiB have 139 GB/s, 4 have 80, and 6 to 64 have 49 to 53."""
 
 BYTES_A_CALL = 2**27
 

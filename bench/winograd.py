@@ -2,9 +2,9 @@
 
 Two processes, one that computes everything directly and one that takes Winograd's algorithm
 wherever it fits, take turns on each pass. Names of cases may be given; else all that fit are
-measured. ``--grid`` measures what lies where the choice changes: few channels, many channels on
-few pixels, single images. ``ratio`` is the direct time over Winograd's, ``model`` the same of the
-model's cycles.
+measured. ``--grid`` measures only what lies where the choice changes: few channels, many channels
+on few pixels, single images. ``ratio`` is the direct time over Winograd's, ``model`` the same of
+the model's cycles.
 """
 
 from __future__ import annotations
@@ -134,6 +134,8 @@ def main() -> None:
     if options.worker:
         _work(options.worker)
         return
+    if options.case and options.grid:
+        parser.error("either cases or --grid")
     unknown = [name for name in options.case if name not in CASES]
     if unknown:
         parser.error(f"case must be among {', '.join(CASES)}; got {unknown[0]}")

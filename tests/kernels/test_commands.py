@@ -65,7 +65,7 @@ def test_doctor_lists_what_is_compiled(tmp_path):
 def test_doctor_explains_a_convolution(capsys):
     sections = examined(capsys, *DENSE, "--stride", "2")
     forward = section(sections, "forward, float32")
-    assert "direct (Winograd: not 3×3 of stride 1 and one group)" in forward
+    assert "direct (Winograd: only 3×3 of stride 1 and one group, of 64 pixels or more)" in forward
     assert "packed weights" in section(sections, "backward to the input")
     assert "partial results" in section(sections, "backward to the weights")
 

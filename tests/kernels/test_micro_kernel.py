@@ -60,7 +60,8 @@ def _begun(rng, c, start, M, V, b_k, begin):
 
 @pytest.mark.parametrize(("M", "V", "lengths"), EDGES)
 @pytest.mark.parametrize(
-    ("begin", "fetched"), [(ZEROS, 0), (START, 9), (FETCHED_START, 0), (SUMS, 0)]
+    ("begin", "fetched"),
+    [(ZEROS, 0), (START, 9), (FETCHED_START, 0), (FETCHED_START, 9), (SUMS, 0)],
 )
 def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
     rng = np.random.default_rng(0)
@@ -83,7 +84,7 @@ def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
 @pytest.mark.parametrize("M", sorted({M for M, _, _ in EDGES}))
 @pytest.mark.parametrize("V", [1, LANES - 1, LANES])
 @pytest.mark.parametrize("lengths", [(), (2,), (6, 4)])
-@pytest.mark.parametrize("begin", [ZEROS, START, SUMS])
+@pytest.mark.parametrize("begin", [ZEROS, START, FETCHED_START, SUMS])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_tiles_of_one_vector_on_pairs_of_terms(M, V, lengths, begin, dtype):
     """B's rows are interleaved two by two, each 16 bytes with the other row's."""

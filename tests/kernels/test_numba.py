@@ -253,7 +253,7 @@ def test_weight_gradients_in_pairs_of_terms(channels, window, settings, unused, 
 def test_small_images_go_together():
     """Tiles have pixels of several images; the last images of all are fewer."""
     rng = np.random.default_rng(0)
-    x_shape, weight_shape = (35, 8, 7, 7), (40, 8, 3, 3)
+    x_shape, weight_shape = (37, 8, 7, 7), (40, 8, 3, 3)
     geometry = windows.convolution(x_shape, weight_shape, 2, 1, 1, 1)
     chunk = plan.forward_plan(geometry, LANES).chunk
     assert chunk > 1

@@ -34,6 +34,7 @@ def always(monkeypatch):
     """Have Winograd's algorithm chosen wherever it fits, however slow."""
     for model in ("gather_cycles", "weight_cycles"):
         monkeypatch.setattr(winograd_cost, model, lambda *sizes: (1.0, 0.0))
+    monkeypatch.setattr(winograd_cost, "LEAST_PIXELS", 0)
     _forget_plans()
     yield
     monkeypatch.undo()
@@ -120,7 +121,7 @@ def test_one_pixel_reaches_the_whole_tile_but_no_other(always):
 
 
 @pytest.mark.parametrize("size", [7, 8, 14])
-def test_a_biass_gradient_beside_the_weights(size):
+def test_a_biass_gradient_beside_the_weights(size, always):
     """A task's images lie rows of tiles apart, which reach over their ends."""
     g = geometry_of(8, 16, 20, size, size)
     shape = plan_weights.weight_plan(g, LANES).shape[0]
@@ -194,20 +195,26 @@ def test_the_bound_is_the_larger_of_the_two_where_it_may_be_chosen():
         assert winograd.for_output(none, x, weight, bias, other) is none
 
 
-def test_nothing_is_chosen_that_the_cross_check_would_not_allow():
+@pytest.mark.parametrize("multiplication", [0.5, 1])
+def test_nothing_is_chosen_that_the_cross_check_would_not_allow(multiplication, monkeypatch):
     """Its bound is no looser than it has to be for the other backends, either."""
+    monkeypatch.setattr(winograd_cost, "MULTIPLICATION", multiplication)
+    _forget_plans()
     narrow = itertools.product((1, 2, 3), (1, 16, 64, 512), (1, 64), (3, 8, 32, 224))
-    small = itertools.product((64, 512), (64, 512), (1, 2, 4), (3, 4, 5, 6, 7, 8))
+    small = itertools.product((64, 512), (64, 512), (1, 2, 3, 4), (3, 4, 5, 6, 7, 8))
     for lanes in (4, 8, 16):
         for C, O, N, size in itertools.chain(narrow, small):
-            g = geometry_of(N, C, O, size, size)
-            for is_chosen, sources in zip(chosen(g, lanes), (C, O, C), strict=True):
-                assert not is_chosen or winograd.allowed(g, sources), (lanes, g)
+            for width in (size, size + 1):
+                g = geometry_of(N, C, O, size, width)
+                for is_chosen, sources in zip(chosen(g, lanes), (C, O, C), strict=True):
+                    assert not is_chosen or winograd.allowed(g, sources), (lanes, g)
         for groups, C, O in itertools.product((2, 3, 5), (1, 2, 3, 8), (1, 2, 3, 8)):
             g = geometry_of(32, groups * C, groups * O, 28, 28, groups=groups)
             sizes = (C, g.out_channels), (O, g.channels), (0, 0)
             for is_chosen, (sources, targets) in zip(chosen(g, lanes), sizes, strict=True):
                 assert not is_chosen or winograd.allowed(g, sources, targets), (lanes, g)
+    monkeypatch.undo()
+    _forget_plans()
 
 
 def test_the_cross_check_draws_what_is_computed_by_winograd():
@@ -271,7 +278,7 @@ def test_the_option_switches_it_off(tmp_path):
         y,
         kernels.conv2d(x, weight, bias, padding=1, backend="numpy"),
         kernels.conv2d(abs(x), abs(weight), abs(bias), padding=1, backend="numpy"),
-        9 * 16 + 1,
+        9 * 32 + 1,
     )
 
 

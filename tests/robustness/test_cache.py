@@ -16,7 +16,7 @@ import pytest
 
 import cnn
 import kernels
-from kernels.backends.numba import ahead, cache, driver, jit, tables, tasks
+from kernels.backends.numba import ahead, cache, driver, jit, peak, tables, tasks
 from tests.robustness.processes import ROOT, run, run_all, start
 
 X = np.linspace(-1, 1, 1000)
@@ -297,20 +297,51 @@ def test_compiling_ahead_can_be_switched_off(tmp_path):
     assert _others(tmp_path) == []
 
 
+@pytest.fixture
+def commands(folder, monkeypatch):
+    """The commands of processes that are started, where nothing was compiled yet."""
+    started = []
+    monkeypatch.delenv(ahead.VARIABLE, raising=False)
+    monkeypatch.setattr(ahead, "largest", lambda: 2)
+    monkeypatch.setattr(ahead, "kept_code", list)
+    monkeypatch.setattr(ahead, "can_keep", lambda: True)
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: started.append(command))
+    return started
+
+
 @pytest.mark.parametrize(
     ("executable", "frozen", "expected"),
     [(sys.executable, False, 1), (sys.executable, True, 0), ("", False, 0), (None, False, 0)],
 )
 def test_a_frozen_application_is_not_started_again(
-    executable, frozen, expected, folder, monkeypatch
+    executable, frozen, expected, commands, monkeypatch
 ):
-    commands = []
-    monkeypatch.delenv(ahead.VARIABLE, raising=False)
-    monkeypatch.setattr(ahead, "largest", lambda: 2)
-    monkeypatch.setattr(ahead, "kept_code", list)
-    monkeypatch.setattr(ahead, "can_keep", lambda: True)
-    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: commands.append(command))
     monkeypatch.setattr(sys, "executable", executable)
     monkeypatch.setattr(sys, "frozen", frozen, raising=False)
     ahead.start.__wrapped__(X.dtype)
     assert len(commands) == expected
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["peak._multiply_adds_of_thread-float32-0.jit", "driver.run_tables-parallel-0.jit"], 1),
+        (["driver.run_tables-parallel-0.jit", "activation._gate_block-float32-0.jit"], 0),
+    ],
+)
+def test_what_doctor_compiles_to_measure_keeps_nothing_from_being_compiled_ahead(
+    files, expected, commands, monkeypatch
+):
+    monkeypatch.setattr(ahead, "kept_code", lambda: [Path(file) for file in files])
+    ahead.start.__wrapped__(X.dtype)
+    assert len(commands) == expected
+
+
+@pytest.mark.compiled
+def test_nothing_compiles_beside_a_measurement(folder, monkeypatch):
+    started = []
+    monkeypatch.setattr(ahead, "start", started.append)
+    for alone, expected in ((True, []), (False, [X.dtype])):
+        task = tasks.Task(peak._multiply_adds_of_thread, name=f"alone-{alone}", alone=alone)
+        task.address(X.dtype)
+        assert started == expected

@@ -60,7 +60,7 @@ NEEDED = (
 
 But the driver comes before ACCUMULATE: the first process begins with packing, the micro-kernel and
 GATHER, half of all there is to compile, and then needs the driver, 2.5 s. By that time ACCUMULATE
-finds the micro-kernel; before, this process compiled it as well, in 4 s.
+finds the micro-kernel; before, the second process compiled it as well, in 4 s.
 """
 
 
@@ -69,7 +69,7 @@ def start(dtype: np.dtype[Any]) -> None:
     """Start the second process, once, if there is a CPU for it and nothing was compiled yet."""
     if os.environ.get(VARIABLE) == "0" or largest() == 1 or not _has_interpreter():
         return
-    if kept_code() or not can_keep():
+    if any(not file.name.startswith(_MEASURED) for file in kept_code()) or not can_keep():
         return
     root, paths = Path(__file__).parents[3], os.environ.get("PYTHONPATH", "")
     settings = {
@@ -88,6 +88,9 @@ def start(dtype: np.dtype[Any]) -> None:
             )
         )
 
+
+_MEASURED = ("peak.", "driver.")
+"""What files begin with that are there once ``doctor`` has measured the peak."""
 
 _processes: list[subprocess.Popen[bytes]] = []
 

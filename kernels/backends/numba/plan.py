@@ -54,7 +54,7 @@ LEAST_SHARED = 100_000
 for the sake of little else: below, a call takes as long for other reasons, and NaN is to stay where
 it belongs."""
 
-LEAST_TO_FETCH, MOST_TO_FETCH, CACHED_BYTES = 32, 9, 4 * 2**20
+LEAST_TO_FETCH, MOST_TO_FETCH, LARGE_TARGET = 32, 9, 4 * 2**20
 """Terms of a tile from which on it asks for the lines that it will write, since these come near
 meanwhile; and up to which it does so where the target, in float32, has more bytes than the caches.
 32 images of 28×28, 6.4 MB, on 2 threads of a Xeon (Emerald Rapids): 1 channel to 64 through 1×1
@@ -299,7 +299,7 @@ def _fetches_target(s: Any) -> bool:
     """Tell whether tiles ask for the lines that they will write."""
     target = 4 * s["images"] * s["target_rows"] * s["target_columns"] * s["target_channels"]
     terms = s["terms"] // s["phases"]
-    return bool(terms >= LEAST_TO_FETCH or (terms <= MOST_TO_FETCH and target > CACHED_BYTES))
+    return bool(terms >= LEAST_TO_FETCH or (terms <= MOST_TO_FETCH and target > LARGE_TARGET))
 
 
 def is_winograd(cycles: Cycles | None) -> bool:
@@ -314,6 +314,8 @@ def cycles_of(what: Gathering, model: Model) -> Cycles | None:
     if what.joined == what.source_channels > 1:  # no sum over channels is worth other roundings
         return None
     pixels = what.geometry.batch, what.rows.target_size, what.columns.target_size
+    if math.prod(pixels) < winograd_cost.LEAST_PIXELS:
+        return None
     vectors = -(-what.target_channels // what.lanes)
     return model(*pixels, what.source_channels, vectors, what.lanes)
 

@@ -15,7 +15,7 @@ LEAST_PIXELS, MOST_SCRATCH_BYTES = 160, 512 * 1024
 """With fewer target pixels a task does too little with each weight that it fetches, or adds too
 little to each sum of a weight gradient, which it loads and stores; then it may take more. 8 images
 of 7×7, 512 channels, on 2 threads of a Xeon (Emerald Rapids): 49 pixels, now 98, 0.90 of the time;
-256 to 512 of stride 2 0.91. Weight gradient of 256 channels to 512 of stride 2 on 2 threads of
+8 of 14×14, 256 to 512 of stride 2, likewise 0.91. The weight gradient of these, on 2 threads of
 Zen 5: 49 pixels, now 147, 0.87. But where there were 168, 1.03, and 512, 1.04."""
 
 MOST_PIXELS = 4096
@@ -55,9 +55,9 @@ def _cut_to_size(
     """Cut images into bands whose scratch takes up to so many bytes, in float32."""
     width = columns.scratch(columns.target_size)
     across = sum(columns.count(phase, columns.target_size) for phase in columns.phases)
-    steps = -(-rows.target_size // rows.target_step)
+    whole = max(1, -(-rows.target_size // rows.target_step))
     least = -(-LEAST_TASKS // shares)
-    steps = max(1, -(-steps // -(-least // max(1, images))))
+    steps = max(1, -(-whole // -(-least // max(1, images))))
 
     def fit(steps: int) -> int:
         targets = steps * rows.target_step * across
@@ -66,6 +66,7 @@ def _cut_to_size(
 
     while steps > 1 and not fit(steps):
         steps -= 1
+    steps = -(-whole // -(-whole // steps))  # bands as even as can be
     band_rows = steps * rows.target_step
     bands = -(-rows.target_size // band_rows)
     chunk = max(1, min(fit(steps), images // least)) if bands == 1 else 1
