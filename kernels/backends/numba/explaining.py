@@ -80,9 +80,10 @@ def _algorithm(shape: Any, cycles: tuple[float, float] | None) -> list[str]:
         tiles += f", {shape['joined']} groups in one"
     name = "Winograd F(4×4, 3×3)" if shape["winograd"] else "direct"
     if cycles is None:
-        least = winograd_cost.LEAST_PIXELS
-        why = f"only 3×3 of stride 1 and one group, of {least} pixels or more"
-        why = why if winograd_cost.ENABLED else "switched off"
+        why = "switched off"
+        if winograd_cost.ENABLED:
+            least = winograd_cost.LEAST_PIXELS
+            why = f"only 3×3 of stride 1 and one group, of {least} pixels or more"
         return [f"{name} (Winograd: {why})", tiles]
     direct, winograd = (f"{c / 1e6:.2f}" for c in cycles)
     return [f"{name}: the model has {direct} million cycles direct, {winograd} Winograd", tiles]
