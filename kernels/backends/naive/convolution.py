@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
 from kernels.backends.contract import FloatArray
@@ -21,15 +19,16 @@ def conv2d(
 ) -> None:
     """``y[n, o, i, j] = bias[o] + Σ_c Σ_p Σ_q x[n, c, h, w] · weight[o, c, p, q]``."""
     image, filters = scalars(x), scalars(weight)
+    rows, columns, channels = _taps(geometry.height), _taps(geometry.width), _channels(geometry)
     N, O, OH, OW = geometry.y_shape
     for n in range(N):
         for o in range(O):
             for i in range(OH):
                 for j in range(OW):
                     total = 0.0 if bias is None else float(bias[o])
-                    for c, channel in _channels_of(o, geometry):
-                        for p, h in _taps(i, geometry.height):
-                            for q, w in _taps(j, geometry.width):
+                    for c, channel in channels[o]:
+                        for p, h in rows[i]:
+                            for q, w in columns[j]:
                                 total += image[n, channel, h, w] * filters[o, c, p, q]
                     out[n, o, i, j] = total
 
@@ -41,15 +40,17 @@ def conv2d_backward_input(
     grad, filters = scalars(grad_y), scalars(weight)
     total = np.zeros(geometry.x_shape)
     grad_x = total.data
+    rows, columns, channels = _taps(geometry.height), _taps(geometry.width), _channels(geometry)
     N, O, OH, OW = geometry.y_shape
     for n in range(N):
         for o in range(O):
             for i in range(OH):
                 for j in range(OW):
-                    for c, channel in _channels_of(o, geometry):
-                        for p, h in _taps(i, geometry.height):
-                            for q, w in _taps(j, geometry.width):
-                                grad_x[n, channel, h, w] += grad[n, o, i, j] * filters[o, c, p, q]
+                    value = grad[n, o, i, j]
+                    for c, channel in channels[o]:
+                        for p, h in rows[i]:
+                            for q, w in columns[j]:
+                                grad_x[n, channel, h, w] += value * filters[o, c, p, q]
     out[...] = total
 
 
@@ -60,17 +61,17 @@ def conv2d_backward_weight(
     grad, image = scalars(grad_y), scalars(x)
     total = np.zeros(geometry.weight_shape)
     grad_weight = total.data
+    rows, columns, channels = _taps(geometry.height), _taps(geometry.width), _channels(geometry)
     N, O, OH, OW = geometry.y_shape
     for n in range(N):
         for o in range(O):
             for i in range(OH):
                 for j in range(OW):
-                    for c, channel in _channels_of(o, geometry):
-                        for p, h in _taps(i, geometry.height):
-                            for q, w in _taps(j, geometry.width):
-                                grad_weight[o, c, p, q] += (
-                                    grad[n, o, i, j] * image[n, channel, h, w]
-                                )
+                    value = grad[n, o, i, j]
+                    for c, channel in channels[o]:
+                        for p, h in rows[i]:
+                            for q, w in columns[j]:
+                                grad_weight[o, c, p, q] += value * image[n, channel, h, w]
     out[...] = total
 
 
@@ -87,17 +88,23 @@ def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:
         out[o] = total
 
 
-def _taps(window: int, axis: Axis) -> Iterator[tuple[int, int]]:
-    """Yield each tap of a window that lies inside the image, and where it lies."""
-    for tap in range(axis.kernel):
-        place = window * axis.stride + tap * axis.dilation - axis.before
-        if 0 <= place < axis.size:
-            yield tap, place
+def _taps(axis: Axis) -> list[list[tuple[int, int]]]:
+    """List, for each window, the taps that lie inside the image, and where they lie."""
+    windows = []
+    for window in range(axis.outputs):
+        places = [
+            (tap, window * axis.stride + tap * axis.dilation - axis.before)
+            for tap in range(axis.kernel)
+        ]
+        windows.append([(tap, place) for tap, place in places if 0 <= place < axis.size])
+    return windows
 
 
-def _channels_of(o: int, geometry: ConvGeometry) -> Iterator[tuple[int, int]]:
-    """Yield the filter's channels and the image's channels that output channel ``o`` sees."""
+def _channels(geometry: ConvGeometry) -> list[list[tuple[int, int]]]:
+    """List, for each output channel, the filter's channels and the image's that it sees."""
     in_group = geometry.channels // geometry.groups
-    group = o // (geometry.out_channels // geometry.groups)
-    for c in range(in_group):
-        yield c, group * in_group + c
+    out_group = geometry.out_channels // geometry.groups
+    return [
+        [(c, o // out_group * in_group + c) for c in range(in_group)]
+        for o in range(geometry.out_channels)
+    ]
