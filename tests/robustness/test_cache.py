@@ -274,8 +274,8 @@ def test_all_that_is_to_be_compiled_ahead_is_needed(monkeypatch):
     execute = tables.execute
     for module in (tables, tasks):
         monkeypatch.setattr(module, "execute", recording)
-    model, x = cnn.models.mnist_cnn(), np.zeros((4, 1, 28, 28), "float32")
-    cnn.Trainer(model, backend="numba").step(x, np.arange(4))
+    model, x = cnn.models.mnist_cnn(), np.zeros((32, 1, 28, 28), "float32")
+    cnn.Trainer(model, backend="numba").step(x, np.arange(32) % 10)
     with kernels.use_backend("numba"):
         model.predict_proba(x)
         model.predict_proba(x[:1])

@@ -49,11 +49,12 @@ NEEDED = (
     "normalization_tasks.AFFINE_TABLE",
     "normalization_tasks.MERGED_MOMENTS",
     "normalization_tasks.MOMENTS",
-    "dense.FORWARD",
+    "dense_panels.ADD_UP",
+    "dense_panels.FORWARD",
     "driver.prepare",
     "accumulating.ACCUMULATE",
     "softmax_rows.SOFTMAX",
-    "dense.ROW",
+    "dense_dots.ROW",
     "gathering.GATHER",
 )
 """What a training step needs, by module and name, what is needed last first, then a prediction.

@@ -1,4 +1,8 @@
-"""The backward pass of a linear layer, and the update of its weights in the same tasks."""
+"""The backward pass of a linear layer, and the update of its weights in the same tasks.
+
+A task has some columns of x and of the weights, whose rows lie some KiB apart: on as many pages,
+and on few sets of the cache. It copies them to panels, by which the micro-kernel multiplies.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,34 @@ from typing import Any
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba import threads
-from kernels.backends.numba.cpu import REGISTER_BYTES
-from kernels.backends.numba.dense_kernel import TILE_COLUMNS, TILE_ROWS, product_edge, product_tile
+from kernels.backends.numba.blocks import clear
+from kernels.backends.numba.calls import integers_at
+from kernels.backends.numba.dense_tables import (
+    BLOCK_ROWS,
+    COLUMNS,
+    I_,
+    N_,
+    O_,
+    TASKS,
+    WEIGHT,
+    X,
+    part_of,
+    product_table,
+    team,
+)
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
-from kernels.backends.numba.tasks import Phase, Task, run, team_for
+from kernels.backends.numba.micro_kernel import (
+    NOTHING,
+    PANEL_VECTORS,
+    START,
+    SUMS,
+    TILE_ROWS,
+    multiply_panel,
+    prepare,
+)
+from kernels.backends.numba.plan import lanes_of
+from kernels.backends.numba.tasks import Phase, Task, run
 from kernels.backends.numba.updating import (
     BLOCK_ELEMENTS,
     STEPS_MEMORY,
@@ -24,6 +51,7 @@ from kernels.backends.numba.vector import (
     add,
     at_address,
     lanes,
+    load,
     load_first,
     pointer,
     store,
@@ -34,25 +62,24 @@ from kernels.backends.numba.workspace import Borrowed
 from kernels.elementwise import Step
 from kernels.lazy import Float64
 
-TASKS = 16
-"""Blocks that work is cut into, so that a batch of one image uses all cores, too."""
+MOST_PANELS = 8
+"""Of a task: with BLOCK_TERMS rows they stay in the L2 cache."""
 
-READING_WORK = 12
-"""Multiply-adds in the time that one weight takes to come from memory."""
+FEW_TERMS = 16
+"""Up to so many, a tile asks first for the lines that it will write. On 2 threads of a Xeon
+(Emerald Rapids): 8 rows, 512 to 1000, 0.84 of the time, 16 rows, 6272 to 128, 0.93; but 32 such
+rows 1.02, 64 rows, 1024 to 1024, 1.04."""
 
-BLOCK_TERMS = 512
-"""Terms of a gradient that are summed before they go to memory: errors grow with a block."""
-
-COPIED = 64
-"""Rows of a block, and terms, from which on a task copies the columns that it is at of the right
-operand: rows lie some KiB apart, on as many pages and on few sets of the cache. 128 rows, 6272 to
-128, took 1.24 ms on 2 threads of Zen 5, now 0.97; 32 rows would take 3 % longer with copies."""
+BLOCK_TERMS = 128
+"""Terms of a gradient that are summed before they go to memory: errors grow with a block, and a
+panel of so many rows stays in the L1 cache."""
 
 LEAST_BLOCKS = 8
 """Blocks of columns, for the weights of each to be updated by the task that has their gradient."""
 
-N_, I_, O_, COLUMNS, X, WEIGHT = range(6)
-GRAD, GRAD_X, GRAD_WEIGHT, GRAD_BIAS, N_ROWS, O_ROWS, UPDATES, UPDATE = range(6, 14)
+GRAD, GRAD_X, GRAD_WEIGHT, GRAD_BIAS, N_ROWS, O_ROWS, OF_X, OF_WEIGHT, UPDATES, UPDATE = range(
+    6, 16
+)
 """Entries that the forward pass has, too, and others; if it UPDATES, from UPDATE on the steps'."""
 
 
@@ -72,8 +99,8 @@ def linear_update(
     The task is then the only one that reads them. Where there are few columns, update afterwards.
     """
     operands, results = (grad_y, x, weight), (grad_x, grad_weight, grad_bias)
-    I = x.shape[1]
-    if -(-I // _columns(I, x.itemsize)) >= LEAST_BLOCKS:
+    (N, I), O = x.shape, len(weight)
+    if -(-I // _columns(N, I, O, lanes_of(x.dtype))) >= LEAST_BLOCKS:
         run_backward(operands, results, step_entries(steps, scalars))
     else:
         run_backward(operands, results, ())
@@ -85,39 +112,40 @@ def run_backward(
 ) -> None:
     """Run the tasks of grad_y, x and weight; the update's entries follow, if there is one."""
     grad_y, x, weight = operands
-    (N, I), O = x.shape, len(weight)
-    columns = _columns(I, x.itemsize)
+    (N, I), O, lanes = x.shape, len(weight), lanes_of(x.dtype)
+    columns = _columns(N, I, O, lanes)
     blocks = -(-I // columns)
-    parts = 1 if update else -(-TASKS // blocks)
-    rows = part_of(N, parts, TILE_ROWS), part_of(O, parts, TILE_ROWS)
+    parts = 1 if update else -(-_tasks(N, I, O) // blocks)
+    rows = part_of(N, parts, TILE_ROWS[0]), part_of(O, parts, TILE_ROWS[0])
     flat = flat_input(x), flat_input(weight), flat_input(grad_y)
     to_x, to_weight, to_bias = map(FlatOutput, results)
-    copies = min(BLOCK_TERMS, max(N, O)) * TILE_COLUMNS * REGISTER_BYTES // x.itemsize
-    size = max(copies, STEPS_MEMORY if update else 0)
+    size = max(BLOCK_TERMS * columns + PANEL_VECTORS * lanes, STEPS_MEMORY if update else 0)
     with (
         to_x as flat_x,
         to_weight as flat_weight,
         to_bias as flat_bias,
         Borrowed(size * threads.most(), x.dtype) as memory,
     ):
-        entries = (N, I, O, columns, *flat, flat_x, flat_weight, flat_bias, *rows)
+        tables = product_table(O, I, _lengths(O)), product_table(1, I, _lengths(N))
+        entries = (N, I, O, columns, *flat, flat_x, flat_weight, flat_bias, *rows, *tables)
         phases = [Phase(BACKWARD, blocks * parts, team(2 * N, I, O))]
         run(phases, (*entries, len(update) > 0, *update), memory, size)
 
 
-def _columns(I: int, itemsize: int) -> int:
-    """Return how many columns a task of the backward pass has."""
-    return part_of(I, TASKS, TILE_COLUMNS * 64 // itemsize)
+def _lengths(terms: int) -> tuple[int, int]:
+    """Return how many terms a block has, and the last one."""
+    return BLOCK_TERMS, (terms - 1) % BLOCK_TERMS + 1 if terms else 0
 
 
-def team(N: int, I: int, O: int) -> int:
-    """Return how many threads are worth their while, at most."""
-    return team_for((N + READING_WORK) * I * O)
+def _tasks(N: int, I: int, O: int) -> int:
+    """Return how many tasks there are to be, at least."""
+    return min(TASKS, team(2 * N, I, O))
 
 
-def part_of(size: int, parts: int, unit: int) -> int:
-    """Return a ``parts``-th of ``size``, rounded up to units."""
-    return -(-size // (parts * unit)) * unit
+def _columns(N: int, I: int, O: int, lanes: int) -> int:
+    """Return how many columns a task of the backward pass has, whole panels."""
+    panel = PANEL_VECTORS * lanes
+    return min(part_of(I, _tasks(N, I, O), panel), MOST_PANELS * panel)
 
 
 def _backward_block(work, call, block):
@@ -132,8 +160,11 @@ def _backward_block(work, call, block):
     n, o = min(part * call[N_ROWS], N), min(part * call[O_ROWS], O)
     n_end, o_end = min(n + call[N_ROWS], N), min(o + call[O_ROWS], O)
     grad_x, grad_weight = at_address(work, call[GRAD_X]), at_address(work, call[GRAD_WEIGHT])
-    _product_block(work, grad_x, grad, O, 1, weight, n, n_end, v, v_end, I, O)
-    _product_block(work, grad_weight, grad, 1, O, x, o, o_end, v, v_end, I, N)
+    of_x, of_weight = integers_at(call[OF_X], 0), integers_at(call[OF_WEIGHT], 0)
+    if n < n_end:
+        _multiply(work, grad_x, grad, O, 1, weight, of_x, n, n_end, v, v_end, I, O)
+    if o < o_end:
+        _multiply(work, grad_weight, grad, 1, O, x, of_weight, o, o_end, v, v_end, I, N)
     if v == 0:
         _sum_columns(at_address(work, call[GRAD_BIAS]), grad, o, o_end, N, O)
     if call[UPDATES]:
@@ -150,34 +181,37 @@ def _update_rows(work, steps, begin, end, v, v_end, I):
 
 
 @serial
-def _product_block(work, c, a, a_row, a_term, b, m_begin, m_end, v_begin, v_end, width, K):
+def _multiply(work, c, a, a_row, a_term, b, table, m_begin, m_end, v_begin, v_end, width, K):
     """Write a block of ``c = a @ b``; rows of b and c have ``width`` columns."""
-    step = TILE_COLUMNS * lanes(c)
+    panel = PANEL_VECTORS * lanes(c)
+    none = BLOCK_TERMS * (-(-(v_end - v_begin) // panel)) * panel
+    clear(work, none, panel)
     for k in range(0, max(1, K), BLOCK_TERMS):  # without terms the sums are 0
-        terms, a_k, more = min(BLOCK_TERMS, K - k), a_term * k, int(k > 0)
-        for v in range(v_begin, v_end, step):
-            columns = min(step, v_end - v)
-            near, first, apart = b, width * k + v, width
-            if min(m_end - m_begin, terms) >= COPIED:
-                _copy_rows(work, step, b, first, width, terms, columns)
-                near, first, apart = work, 0, step
-            for m in range(m_begin, m_end, TILE_ROWS):
-                a_m, to, rows = a_k + m * a_row, m * width + v, min(TILE_ROWS, m_end - m)
-                soon = width * k + v + step + m // TILE_ROWS % TILE_COLUMNS * lanes(c)
-                at = (c, to, width, a, a_m, a_row, a_term, near, first, apart, terms, b, soon)
-                if rows == TILE_ROWS and columns == step:
-                    product_tile(*at, TILE_ROWS, step, more)
-                else:
-                    product_edge(*at, rows, columns, more)
+        terms, begin = min(BLOCK_TERMS, K - k), SUMS if k > 0 else START + int(K <= FEW_TERMS)
+        segment = BLOCK_ROWS + int(k + BLOCK_TERMS >= K)
+        _copy_panels(work, b, width * k, width, terms, v_begin, v_end)
+        for v in range(v_begin, v_end, panel):
+            near = (v - v_begin) * BLOCK_TERMS
+            for m in range(m_begin, m_end, BLOCK_ROWS):
+                multiply_panel(
+                    c, work, a, work, work, table, 0, min(BLOCK_ROWS, m_end - m),
+                    min(panel, v_end - v), NOTHING, 0, 0, begin, m * width + v, none,
+                    m * a_row + k * a_term, a_term, near, panel, segment, segment + 1,
+                )  # fmt: skip
 
 
 @serial
-def _copy_rows(work, step, b, first, width, terms, columns):
-    """Copy some columns of so many rows to working memory, there ``step`` apart."""
+def _copy_panels(work, b, first, width, terms, v_begin, v_end):
+    """Copy some columns of so many rows to panels, each with room for BLOCK_TERMS rows."""
+    lane, panel = lanes(work), PANEL_VECTORS * lanes(work)
     for k in range(terms):
-        for j in range(0, columns, lanes(work)):
-            valid = min(lanes(work), columns - j)
-            store(work, k * step + j, load_first(b, first + k * width + j, valid))
+        at, to = first + k * width, k * panel
+        for v in range(v_begin, v_end, lane):
+            place = to + (v - v_begin) // panel * (BLOCK_TERMS * panel) + (v - v_begin) % panel
+            if v + lane <= v_end:
+                store(work, place, load(b, at + v))
+            else:
+                store(work, place, load_first(b, at + v, v_end - v))
 
 
 @serial
@@ -194,4 +228,4 @@ def _sum_columns(sums, values, begin, end, rows, width):
         store_first(sums, c, total, valid)
 
 
-BACKWARD = Task(_backward_block)
+BACKWARD = Task(_backward_block, needs=prepare)

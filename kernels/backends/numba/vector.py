@@ -82,8 +82,6 @@ if TYPE_CHECKING or numba.config.DISABLE_JIT:
     from kernels.backends.numba.vector_tiles_plain import (
         add_products,
         add_sums,
-        broadcast_rows,
-        load_columns,
         load_rows,
         load_rows_first,
         prefetch,
@@ -161,8 +159,6 @@ else:
     from kernels.backends.numba.vector_tiles import (
         add_products,
         add_sums,
-        broadcast_rows,
-        load_columns,
         load_rows,
         load_rows_first,
         prefetch,
@@ -183,7 +179,6 @@ __all__ = [
     "at_address",
     "at_least",
     "broadcast",
-    "broadcast_rows",
     "bundle_lanes",
     "constant",
     "dealt",
@@ -201,7 +196,6 @@ __all__ = [
     "largest_lane",
     "load",
     "load_bundle",
-    "load_columns",
     "load_first",
     "load_first_integers",
     "load_integers",

@@ -12,7 +12,6 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.vector_emitting import (
     VectorType,
     emit_load,
@@ -20,7 +19,6 @@ from kernels.backends.numba.vector_emitting import (
     emit_multiply_add,
     emit_pointer,
     emit_prefetch,
-    emit_splat,
     emit_store_first,
     emit_vector_pointer,
     lane_order,
@@ -82,61 +80,6 @@ def store_each(typing: Any, vectors: Any, array: Any, start: Any, step: Any, val
         return context.get_dummy_value()
 
     return types.void(vectors, array, integer, integer, integer), generate
-
-
-@intrinsic(prefer_literal=True)
-def load_columns(typing: Any, array: Any, start: Any, valid: Any, count: Any) -> Any:
-    """``count`` vectors side by side: ``array[start : start + valid]``, then zeros."""
-    vector, number = vector_of(array), count.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values = []
-        for j in range(number):
-            before = arguments[1].type(j * vector.lanes)
-            index = builder.add(arguments[1], before)
-            pointer = emit_pointer(context, builder, array, arguments[0], index)
-            left = builder.sub(arguments[2], before)
-            values.append(_load_up_to(context, builder, vector, pointer, left))
-        return context.make_tuple(builder, signature.return_type, values)
-
-    return types.UniTuple(vector, number)(array, types.intp, types.intp, count), generate
-
-
-def _load_up_to(context: Any, builder: Any, vector: VectorType, pointer: Any, count: Any) -> Any:
-    """Emit a load of at most ``count`` elements, unmasked if there are enough."""
-    if REGISTER_BYTES > 16:  # a mask costs nothing
-        return emit_load_first(context, builder, vector, pointer, count)
-    value_type = context.get_value_type(vector)
-    enough = builder.icmp_signed(">=", count, count.type(vector.lanes))
-    with builder.if_else(enough) as (whole, part):
-        with whole:
-            vectors = builder.bitcast(pointer, value_type.as_pointer())
-            all_of_it = emit_load(context, builder, vector, vectors)
-            whole_block = builder.basic_block
-        with part:
-            some_of_it = emit_load_first(context, builder, vector, pointer, count)
-            part_block = builder.basic_block
-    result = builder.phi(value_type)
-    result.add_incoming(all_of_it, whole_block)
-    result.add_incoming(some_of_it, part_block)
-    return result
-
-
-@intrinsic(prefer_literal=True)
-def broadcast_rows(typing: Any, array: Any, start: Any, step: Any, last: Any, count: Any) -> Any:
-    """The elements where :func:`load_rows` loads vectors, each in every lane of a vector."""
-    vector, number = vector_of(array), count.literal_value
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        values = []
-        for place in _places(builder, arguments[1:4], number):
-            scalar = builder.load(emit_pointer(context, builder, array, arguments[0], place))
-            values.append(emit_splat(builder, scalar, vector.lanes))
-        return context.make_tuple(builder, signature.return_type, values)
-
-    return types.UniTuple(vector, number)(
-        array, types.intp, types.intp, types.intp, count
-    ), generate
 
 
 @intrinsic

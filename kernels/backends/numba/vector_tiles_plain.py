@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.vector_plain import (
-    broadcast,
-    lanes,
     load,
     load_first,
     multiply_add,
@@ -31,18 +29,6 @@ def store_each(vectors: Vectors, array: FloatArray, start: int, step: int, valid
     """Store the first ``valid`` lanes of each vector, ``step`` apart from ``start`` on."""
     for i, vector in enumerate(vectors):
         store_first(array, start + i * step, vector, valid)
-
-
-def load_columns(array: FloatArray, start: int, valid: int, count: int) -> Vectors:
-    """Return ``count`` vectors: ``array[start : start + valid]``, then 0."""
-    width = lanes(array)
-    left = [min(width, max(0, valid - j * width)) for j in range(count)]
-    return tuple(load_first(array, start + j * width, left[j]) for j in range(count))
-
-
-def broadcast_rows(array: FloatArray, start: int, step: int, last: int, count: int) -> Vectors:
-    """Return the elements where :func:`load_rows` loads vectors, each in every lane of a vector."""
-    return tuple(broadcast(array, start + min(i, last) * step) for i in range(count))
 
 
 def add_products(total: Vectors, left: Vectors, right: Vectors) -> Vectors:
