@@ -18,7 +18,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import claims, recipes, results, running, scaling, selection, tables
+from bench import claims, recipes, results, running, scaling, selection, shares, tables
 from bench.turns import ROOT
 from cnn import environment
 from cnn.files import replacing
@@ -135,6 +135,7 @@ def _all_cases(run: results.Run) -> list[str]:
         *tables.summary(run),
         "",
         *(part for line in scaling.of_convolutions(run) for part in (line, "")),
+        *(part for line in shares.sentence(run) for part in (line, "")),
         tables.conditions(run),
         "",
         "<details><summary>Every case</summary>",

@@ -51,6 +51,8 @@ class Row:
     check_seconds: float
     flops: int
     bytes: int
+    peaks: Sequence[float] = field(default_factory=list)
+    """10⁹ multiply-adds' operations a second, measured in the same turns, where they were."""
 
     @property
     def item(self) -> Item:
@@ -76,6 +78,11 @@ class Row:
     def gflops(self) -> float:
         """10⁹ floating-point operations a second."""
         return self.flops / self.time / 1e9
+
+    @property
+    def peak(self) -> float | None:
+        """The same of multiply-adds alone: the mean of the fastest turns; None if not measured."""
+        return statistics.mean(sorted(self.peaks)[-FASTEST:]) if self.peaks else None
 
     @property
     def gigabytes(self) -> float:
@@ -145,6 +152,11 @@ class Run:
     def peak_gflops(self) -> float:
         """The measured peak with all the run's threads."""
         return self.roofline["gflops_by_threads"][str(self.threads)]
+
+    def peak_beside(self, item: Item) -> float:
+        """The peak that was measured in the turns on an item, or else that of the whole run."""
+        ours = self.row(item, contestants.OURS)
+        return (ours and ours.peak) or self.peak_gflops
 
     def bandwidth(self, working_set: int) -> float:
         """Return the highest GB/s that was measured at this or a larger working set."""

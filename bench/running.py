@@ -165,6 +165,7 @@ class _Found:
     def __init__(self) -> None:
         self._seconds: dict[tuple[Entrant, Item], list[float]] = {}
         self._check_seconds: dict[tuple[Entrant, Item], float] = {}
+        self._peaks: dict[tuple[Entrant, Item], list[float]] = {}
         self._refused: dict[tuple[Entrant, Item], str] = {}
 
     def add(
@@ -180,6 +181,7 @@ class _Found:
                 key = (entrant, (params["case_id"], params["pass_name"]))
                 calls = [_rounded(t / extra["calls"]) for t in benchmark["stats"]["data"]]
                 self._seconds.setdefault(key, []).extend(calls)
+                self._peaks.setdefault(key, []).extend(map(_rounded, extra["peaks"]))
                 self._check_seconds.setdefault(key, extra["check_seconds"])
 
     def rows(self) -> list[Row]:
@@ -194,6 +196,7 @@ class _Found:
                 check_seconds=self._check_seconds[entrant, item],
                 flops=selection.case(item[0]).flops(item[1]),
                 bytes=selection.case(item[0]).bytes(item[1]),
+                peaks=self._peaks[entrant, item],
             )
             for (entrant, item), seconds in self._seconds.items()
             if (entrant, item) not in self._refused
@@ -204,8 +207,8 @@ class _Found:
         return [Refusal(entrant.name, *item, why) for (entrant, item), why in self._refused.items()]
 
 
-def _rounded(seconds: float) -> float:
-    return float(f"{seconds:.4g}")
+def _rounded(number: float) -> float:
+    return float(f"{number:.4g}")
 
 
 def _peer_versions(names: Sequence[str]) -> dict[str, str | None]:

@@ -30,10 +30,20 @@ def of_convolutions(run: Run) -> list[str]:
     if run.threads == 1 or not values:
         return []
     mean = statistics.geometric_mean(values)
+    peaks = [growth for item in items if (growth := _peak_growth(run, item))]
+    alone = f"; multiply-adds alone {statistics.geometric_mean(peaks):.2f}" if peaks else ""
     return [
         f"{contestants.OURS}'s {run.threads} threads over 1: {mean:.2f}, geometric mean of "
-        f"{len(values)} passes of convolutions, timed in turn."
+        f"{len(values)} passes of convolutions, timed in turn{alone}."
     ]
+
+
+def _peak_growth(run: Run, item: Item) -> float | None:
+    """Return how many times as many multiply-adds all threads did as one, in turns on an item."""
+    single, all_threads = (run.row(item, contestants.OURS, n) for n in (1, run.threads))
+    if not (single and all_threads and single.peak and all_threads.peak):
+        return None
+    return all_threads.peak / single.peak
 
 
 def by_batch(run: Run, contestant: str) -> list[tuple[int, float]]:

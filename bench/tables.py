@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from bench import contestants
+from bench import contestants, shares
 from bench.case_types import (
     AvgPoolCase,
     BatchNormCase,
@@ -34,6 +34,7 @@ def report(run: Run, pictures: Sequence[tuple[str, str]] = ()) -> str:
         *[f"![{title}]({name})" for title, name in pictures],
         "## In short",
         "\n".join(summary(run)),
+        *shares.sentence(run),
         "## Every case",
         READING,
         "\n".join(every_row(run)),
@@ -62,10 +63,10 @@ KINDS: dict[str, tuple[type, ...]] = {
 READING = (
     f"Time is the mean of the {FASTEST} fastest turns, spread how much slower their lower quartile "
     f"is; {DISTURBED} marks rows, and ratios with rows, of more than {TRUSTED_SPREAD:.0%} spread. "
-    "GFLOP/s count a direct convolution's operations and stand beside the percentage of the "
-    "measured peak. GB/s count each input and result once and stand beside the percentage of the "
-    "bandwidth measured at that working set. The last columns say how many times as fast the row "
-    "is."
+    "GFLOP/s count a direct convolution's operations and stand beside the percentage of what "
+    "multiply-adds alone reached in the same turns. GB/s count each input and result once and "
+    "stand beside the percentage of the bandwidth measured at that working set. The last columns "
+    "say how many times as fast the row is."
 )
 
 
@@ -175,7 +176,7 @@ def _cells(run: Run, row: Row, others: Sequence[str]) -> list[str]:
     item = row.item
     computes = row.flops > 0
     rate = f"{row.gflops:.3g} GFLOP/s" if computes else f"{row.gigabytes:.3g} GB/s"
-    limit = run.peak_gflops if computes else run.bandwidth(row.bytes)
+    limit = run.peak_beside(item) if computes else run.bandwidth(row.bytes)
     share = (row.gflops if computes else row.gigabytes) / limit
     peer = run.best_peer(item)
     return [

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bench import contestants, reference, selection
+from bench.case_types import Case
 from bench.suites.pace import MOST_CALLS, TURN_SECONDS, WARM_UP_SECONDS
 from bench.turns import DONE, READY, NoTurns, TurnTaker, rounds_of
 
@@ -40,25 +41,56 @@ def test_pass(
         reference.check(case, pass_name, function, folder)
         check_seconds = time.perf_counter() - started
         calls = _calls_in_a_turn(function)
-        benchmark.extra_info.update(calls=calls, check_seconds=check_seconds)
+        measure_peak = _peak_measure(name, case, pass_name, threads)
+        peaks: list[float] = []
+        benchmark.extra_info.update(calls=calls, check_seconds=check_seconds, peaks=peaks)
         turns.say(READY)
-        _time(function, calls, rounds_of(name, pytestconfig.getoption("rounds")), turns, benchmark)
+
+        def end() -> None:
+            peaks.extend(measure_peak())
+            turns.say(DONE)
+
+        rounds = rounds_of(name, pytestconfig.getoption("rounds"))
+        _time(function, calls, rounds, turns.wait, end, benchmark)
+
+
+def _peak_measure(name: str, case: Case, pass_name: str, threads: int) -> Callable[[], list[float]]:
+    """Return what measures the machine's peak in a turn, if a share of it is to be shown."""
+    if name != contestants.OURS or case.flops(pass_name) == 0:
+        return list
+    from kernels.backends.numba.peak import multiply_adds  # others' processes load no numba
+
+    function, operations = multiply_adds(threads)
+    calls = _calls_in_a_turn(function)
+
+    def measure() -> list[float]:
+        started = time.perf_counter()
+        for _ in range(calls):
+            function()
+        return [calls * operations / (time.perf_counter() - started) / 1e9]
+
+    return measure
 
 
 def _time(
-    function: Callable[[], Any], calls: int, rounds: int, turns: TurnTaker, benchmark: Any
+    function: Callable[[], Any],
+    calls: int,
+    rounds: int,
+    wait: Callable[[], None],
+    end: Callable[[], None],
+    benchmark: Any,
 ) -> None:
     """Take turns: warm up, then let pytest-benchmark time as many calls as fill one."""
 
     def begin() -> None:
-        turns.wait()
+        wait()
         _repeat_for(function, WARM_UP_SECONDS)
 
     def many() -> None:
         for _ in range(calls):
             function()
 
-    benchmark.pedantic(many, setup=begin, teardown=lambda: turns.say(DONE), rounds=rounds)
+    benchmark.pedantic(many, setup=begin, teardown=end, rounds=rounds)
 
 
 def _calls_in_a_turn(function: Callable[[], Any]) -> int:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from bench import comparison, estimate, pictures, results, running, scaling, selection, tables
+from bench import (
+    comparison,
+    estimate,
+    pictures,
+    results,
+    running,
+    scaling,
+    selection,
+    shares,
+    tables,
+)
 from bench.case_types import ConvCase
 from tests.bench import synthetic
 from tests.bench.synthetic import row, run, usual_rows
@@ -70,6 +81,38 @@ def test_all_convolutions_of_ours_are_timed_with_one_thread_too_in_the_full_suit
     assert {type(selection.case(name)) for name, _ in alone["numba@1"]} == {ConvCase}
     assert set(entrants("full", whole=True)) == {"numba@2", "torch@2", "numba@1", "torch@1"}
     assert set(entrants("quick", whole=False)) == {"numba@2", "torch@2"}
+
+
+def test_shares_are_of_the_peak_that_was_measured_in_the_same_turns():
+    with_peaks = [
+        replace(one, peaks=[100 * one.threads, 90, 95, 80])
+        if (one.item, one.contestant) == (CONV, "numba")
+        else one
+        for one in usual_rows()
+    ]
+    found = run(with_peaks)
+    gflops, peak = found.row(CONV, "numba").gflops, (200 + 95 + 90) / 3
+    assert found.peak_beside(CONV) == pytest.approx(peak)
+    assert found.peak_beside(("mnist-conv1-b32", "forward")) == 100
+    assert shares.of_peak(found) == {CONV: pytest.approx(gflops / peak)}
+    of_numba = next(line for line in tables.best_rows(found) if line.startswith(f"| {CONV[0]}"))
+    assert f"{gflops / peak:.0%}" in of_numba
+    (line,) = scaling.of_convolutions(found)
+    assert line.endswith(f"multiply-adds alone {peak / 95:.2f}.")
+
+
+def test_passes_short_of_the_share_that_is_aimed_for_are_named():
+    others = [one for one in usual_rows() if one.contestant != "numba"]
+    work = selection.case(CONV[0]).flops(CONV[1])
+    short, enough = (
+        run([*others, row(*CONV, "numba", work / gflops / 1e6)]) for gflops in (69, 71)
+    )
+    assert shares.sentence(short)[0].endswith("not mnist-conv2-b32 forward 69%.")
+    assert "1 passes" in shares.sentence(enough)[0]
+    assert "not " not in shares.sentence(enough)[0]
+    few_channels = ("imagenet-conv1-b8", "forward")
+    assert shares.sentence(run([row(*few_channels, "numba", 1.0)])) == []
+    assert shares.sentence(run([row(*RELU, "numba", 1.0)])) == []
 
 
 def test_a_saved_run_comes_back(tmp_path):
