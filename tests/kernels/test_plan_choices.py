@@ -2,7 +2,7 @@
 
 import pytest
 
-from kernels.backends.numba import plan, winograd_cost
+from kernels.backends.numba import plan, plan_weights, winograd_cost
 from kernels.backends.numba.plan_cuts import LEAST_TASKS
 from kernels.ops import windows
 
@@ -64,6 +64,25 @@ def test_few_pixels_are_gathered_together(sizes, chunk, rows, costs):
 )
 def test_lines_to_be_written_are_fetched_where_they_come_late_or_in_time(sizes, fetched):
     assert forward(*sizes).fetched == fetched
+
+
+@pytest.mark.parametrize(
+    ("sizes", "parts", "bands"),
+    [
+        ((1, 256, 14, 256, 1, 2), 8, 1),  # 49 pixels, 1,337 sums for each
+        ((1, 128, 14, 128, 3, 2), 4, 1),
+        ((1, 64, 14, 128, 3, 2), 1, 4),  # would be 2 tasks
+        ((1, 256, 14, 256, 1, 1), 1, 4),  # 334 sums a pixel
+        ((1, 256, 56, 256, 3, 2), 8, 3),  # 784 pixels
+    ],
+)
+def test_weight_gradients_of_few_pixels_are_cut_by_channels_alone(sizes, parts, bands):
+    images, channels, size, targets, kernel, stride = sizes
+    shapes = (images, channels, size, size), (targets, channels, kernel, kernel)
+    geometry = windows.convolution(*shapes, stride, kernel // 2, 1, 1)
+    chosen = plan_weights.weight_plan(geometry, LANES)
+    assert (chosen.shape["parts"][0], chosen.shape["bands"][0]) == (parts, bands)
+    assert (chosen.parts == 1) == (bands == 1)
 
 
 def test_winograds_algorithm_gives_way_where_its_weights_leave_the_caches(costs):

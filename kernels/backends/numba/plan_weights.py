@@ -14,6 +14,7 @@ from kernels.backends.numba.axes import forward_gather
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS
 from kernels.backends.numba.packing import PACK_CHANNELS
 from kernels.backends.numba.plan import Gathering, Plan, cycles_of, is_winograd, plan_gathering
+from kernels.backends.numba.plan_cuts import LEAST_TASKS
 from kernels.backends.numba.plan_tables import (
     COPIED,
     IN_PLACE,
@@ -44,6 +45,15 @@ each part, and 2 vectors of source channels are the least."""
 FEW_TILES = 32
 """Tiles in all, up to which there are one or two tasks: then each does 2 vectors of the source
 channels. An image of 14×14, 64 channels to 64: 67 µs, otherwise 106."""
+
+FEW_PIXELS, MANY_SUMS = 256, 512
+"""Pixels in all up to which tasks are parts of the source channels alone, where there are so many
+sums for each pixel: of bands each has all of these, to be added up. On 2 threads of a Xeon (Emerald
+Rapids), an image of 14×14 with stride 2: 256 channels to 256 through 1×1 0.68 of the time, 128 to
+128 through 3×3 0.74. With 334 sums a pixel it was 0.87 to 1.06, with 167 1.25."""
+
+LEAST_PARTS, FEW_VECTORS = 4, 2
+"""How many such tasks there have to be, and the vectors of source channels of each."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +184,8 @@ def _forward_for_weights(geometry: ConvGeometry, lanes: int) -> Plan:
     shares = max(4, -(-what.source_channels // channels))
     if is_winograd(cycles):
         shares = 4 * -(-what.target_channels // (PANEL_VECTORS * lanes))
+    elif _few_pixels(geometry, lanes):
+        shares = max(shares, LEAST_TASKS)  # so that images are not cut
     return plan_gathering(what, cycles, shares)
 
 
@@ -188,7 +200,19 @@ def _part_channels(geometry: ConvGeometry, winograd: bool, lanes: int) -> int:
     if winograd and _tiles(geometry) <= FEW_TILES:
         return min(C, least * lanes)
     vectors = -(-C // lanes)
-    return min(C, max(least, -(-vectors // -(-sums // most))) * lanes)
+    together = max(least, -(-vectors // -(-sums // most)))
+    if not winograd and _few_pixels(geometry, lanes):
+        together = min(together, FEW_VECTORS)
+    return min(C, together * lanes)
+
+
+def _few_pixels(geometry: ConvGeometry, lanes: int) -> bool:
+    """Tell whether tasks are parts of the source channels alone, and add to no others' sums."""
+    pixels = geometry.batch * geometry.height.outputs * geometry.width.outputs
+    window = geometry.height.kernel * geometry.width.kernel
+    sums = window * geometry.channels * geometry.out_channels
+    enough = geometry.groups == 1 and geometry.channels >= LEAST_PARTS * FEW_VECTORS * lanes
+    return enough and pixels <= FEW_PIXELS and sums >= MANY_SUMS * pixels
 
 
 def _tiles(geometry: ConvGeometry) -> int:
