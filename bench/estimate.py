@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import replace
 
-from bench import running, selection
+from bench import contestants, running, selection
 from bench.case_types import Case
 from bench.results import Run
 from bench.suites.pace import TURN_SECONDS, WARM_UP_SECONDS
@@ -47,6 +47,8 @@ def _seconds(run: Run, name: str, case: Case, pass_name: str, rounds: int) -> fl
     """Return the seconds that a contestant spends on an item in a generation."""
     call = _call_seconds(run, name, case, pass_name)
     turn = max(TURN_SECONDS, call) + max(WARM_UP_SECONDS, call) + REST_SECONDS
+    if name == contestants.OURS and case.flops(pass_name) > 0:
+        turn += TURN_SECONDS  # of multiply-adds alone
     return rounds_of(name, rounds) * turn + CALLS_OUTSIDE_TURNS * call
 
 

@@ -30,7 +30,7 @@ ran again: in three pairs of runs (138 ratios) 84 % with this mean, 82 % with th
 the tenth percentile; in one of those pairs (46 ratios) 91 % with the minimum, 61 % with the lower
 quartile, 59 % with the median of ratios turn by turn."""
 
-TRUSTED_SPREAD = 0.20
+TRUSTED_SPREAD, DISTURBED = 0.20, "~"
 """Rows with more are marked as disturbed: without those, 93 % of the 138 ratios were within 10 %.
 """
 

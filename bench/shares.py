@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import contestants
 from bench.case_types import ConvCase
-from bench.results import Run
+from bench.results import DISTURBED, Run
 from bench.selection import case
 from bench.turns import Item
 
@@ -41,12 +41,18 @@ def sentence(run: Run) -> list[str]:
     if not shares:
         return []
     short = [
-        f"{name} {pass_name.replace('_', ' ')} {share:.0%}"
-        for (name, pass_name), share in shares.items()
+        f"{item[0]} {item[1].replace('_', ' ')} {_mark(run, item)}{share:.0%}"
+        for item, share in shares.items()
         if share < LEAST_SHARE
     ]
     return [
         f"Of {len(shares)} passes with {LEAST_CHANNELS} or more channels that multiply-adds bound, "
-        f"{len(shares) - len(short)} reach {LEAST_SHARE:.0%} of what these reach alone"
+        f"{len(shares) - len(short)} do a direct convolution's operations at {LEAST_SHARE:.0%} or "
+        "more of the rate that multiply-adds reach alone"
         + (f"; not {', '.join(short)}." if short else ".")
     ]
+
+
+def _mark(run: Run, item: Item) -> str:
+    row = run.row(item, contestants.OURS)
+    return DISTURBED if row and row.disturbed else ""

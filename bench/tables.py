@@ -16,14 +16,13 @@ from bench.case_types import (
     ReluCase,
 )
 from bench.contestants import OURS
-from bench.results import FASTEST, TRUSTED_SPREAD, Ratio, Row, Run
+from bench.results import DISTURBED, FASTEST, TRUSTED_SPREAD, Ratio, Row, Run
 from bench.scaling import growth_lines, of_convolutions, thread_lines
 from bench.selection import case
 from bench.turns import Item
 
 BEST_PEER = "best peer"
 ALIGN_LEFT, ALIGN_RIGHT = "---", "---:"
-DISTURBED = "~"
 
 
 def report(run: Run, pictures: Sequence[tuple[str, str]] = ()) -> str:
@@ -64,7 +63,7 @@ READING = (
     f"Time is the mean of the {FASTEST} fastest turns, spread how much slower their lower quartile "
     f"is; {DISTURBED} marks rows, and ratios with rows, of more than {TRUSTED_SPREAD:.0%} spread. "
     "GFLOP/s count a direct convolution's operations and stand beside the percentage of what "
-    "multiply-adds alone reached in the same turns. GB/s count each input and result once and "
+    "multiply-adds alone reached in numba's turns on it. GB/s count each input and result once and "
     "stand beside the percentage of the bandwidth measured at that working set. The last columns "
     "say how many times as fast the row is."
 )

@@ -55,12 +55,16 @@ def test_pass(
 
 
 def _peak_measure(name: str, case: Case, pass_name: str, threads: int) -> Callable[[], list[float]]:
-    """Return what measures the machine's peak in a turn, if a share of it is to be shown."""
+    """Return what measures the machine's peak in a turn, if a share of it is to be shown.
+
+    It comes last: a turn begins with a warm-up, whoever's turn was before.
+    """
     if name != contestants.OURS or case.flops(pass_name) == 0:
         return list
     from kernels.backends.numba.peak import multiply_adds  # others' processes load no numba
 
     function, operations = multiply_adds(threads)
+    function()  # may compile
     calls = _calls_in_a_turn(function)
 
     def measure() -> list[float]:

@@ -161,9 +161,9 @@ def draw_elementwise(draw: Draw) -> Case:
 
 
 def draw_linear_update(draw: Draw) -> Case:
-    """Draw a layer with few columns, or with enough for several tasks."""
+    """Draw a layer with few columns, or with so many that tasks update what is theirs."""
     N, O = draw.batch(), draw.channels()
-    I = draw.channels() if draw.chance(0.7) else draw.integer(200, 1100)
+    I = draw.channels() if draw.chance(0.7) else draw.integer(200, 2300)
     grad_y, x, weight = draw.values(N, O), draw.values(N, I), draw.values(O, I)
     rate = np.array([draw.integer(1, 9) / 4])
     sizes = naive(linear_update, abs(grad_y), abs(x), abs(weight), -rate)

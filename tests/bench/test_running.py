@@ -53,6 +53,10 @@ def test_run_report_and_compare(tmp_path, capsys):
     assert {row.contestant for row in found.rows} == {"numpy", "numba", "naive"}
     assert all(0 < row.time < 1 for row in found.rows)
     assert found.speed(("digits-fc2-b8", "forward"), "numpy", "naive").value > 5
+    for row in found.rows:  # the peak is measured where numba computes
+        measured = row.contestant == "numba" and row.case == "digits-fc2-b8"
+        assert len(row.peaks) == (len(row.seconds) if measured else 0)
+        assert all(peak > 1 for peak in row.peaks)
     assert found.refused == []
     assert found.peak_gflops > 1
     assert (tmp_path / "report.md").read_text().count("| digits-fc2-b8 | forward |") == 3

@@ -14,7 +14,6 @@ from kernels.backends.numba import threads
 from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import integers_at
 from kernels.backends.numba.dense_tables import (
-    BLOCK_ROWS,
     COLUMNS,
     I_,
     N_,
@@ -22,6 +21,7 @@ from kernels.backends.numba.dense_tables import (
     TASKS,
     WEIGHT,
     X,
+    last_block,
     part_of,
     product_table,
     team,
@@ -74,13 +74,17 @@ BLOCK_TERMS = 128
 """Terms of a gradient that are summed before they go to memory: errors grow with a block, and a
 panel of so many rows stays in the L1 cache."""
 
+BLOCK_ROWS = 9 * TILE_ROWS[0]
+"""Rows of a product at a time. Only a matrix's last rows are in lower tiles, which may add up in
+another order: so the bits do not depend on the parts that its rows are cut into."""
+
 LEAST_BLOCKS = 8
 """Blocks of columns, for the weights of each to be updated by the task that has their gradient."""
 
 GRAD, GRAD_X, GRAD_WEIGHT, GRAD_BIAS, N_ROWS, O_ROWS, OF_X, OF_WEIGHT, UPDATES, UPDATE = range(
     6, 16
 )
-"""Entries that the forward pass has, too, and others; if it UPDATES, from UPDATE on the steps'."""
+"""Entries of the backward pass; if it UPDATES, those from UPDATE on are the steps'."""
 
 
 def linear_update(
@@ -126,15 +130,13 @@ def run_backward(
         to_bias as flat_bias,
         Borrowed(size * threads.most(), x.dtype) as memory,
     ):
-        tables = product_table(O, I, _lengths(O)), product_table(1, I, _lengths(N))
+        tables = [
+            product_table(BLOCK_ROWS, row, I, (BLOCK_TERMS, last_block(terms, BLOCK_TERMS)))
+            for row, terms in ((O, O), (1, N))
+        ]
         entries = (N, I, O, columns, *flat, flat_x, flat_weight, flat_bias, *rows, *tables)
         phases = [Phase(BACKWARD, blocks * parts, team(2 * N, I, O))]
         run(phases, (*entries, len(update) > 0, *update), memory, size)
-
-
-def _lengths(terms: int) -> tuple[int, int]:
-    """Return how many terms a block has, and the last one."""
-    return BLOCK_TERMS, (terms - 1) % BLOCK_TERMS + 1 if terms else 0
 
 
 def _tasks(N: int, I: int, O: int) -> int:
@@ -182,10 +184,13 @@ def _update_rows(work, steps, begin, end, v, v_end, I):
 
 @serial
 def _multiply(work, c, a, a_row, a_term, b, table, m_begin, m_end, v_begin, v_end, width, K):
-    """Write a block of ``c = a @ b``; rows of b and c have ``width`` columns."""
+    """Write a block of ``c = a @ b``; rows of b and c have ``width`` columns.
+
+    Sums start from zeros in memory, since tiles ask for their lines only where they start from it.
+    """
     panel = PANEL_VECTORS * lanes(c)
-    none = BLOCK_TERMS * (-(-(v_end - v_begin) // panel)) * panel
-    clear(work, none, panel)
+    zero = BLOCK_TERMS * (-(-(v_end - v_begin) // panel)) * panel
+    clear(work, zero, panel)
     for k in range(0, max(1, K), BLOCK_TERMS):  # without terms the sums are 0
         terms, begin = min(BLOCK_TERMS, K - k), SUMS if k > 0 else START + int(K <= FEW_TERMS)
         segment = BLOCK_ROWS + int(k + BLOCK_TERMS >= K)
@@ -195,7 +200,7 @@ def _multiply(work, c, a, a_row, a_term, b, table, m_begin, m_end, v_begin, v_en
             for m in range(m_begin, m_end, BLOCK_ROWS):
                 multiply_panel(
                     c, work, a, work, work, table, 0, min(BLOCK_ROWS, m_end - m),
-                    min(panel, v_end - v), NOTHING, 0, 0, begin, m * width + v, none,
+                    min(panel, v_end - v), NOTHING, 0, 0, begin, m * width + v, zero,
                     m * a_row + k * a_term, a_term, near, panel, segment, segment + 1,
                 )  # fmt: skip
 

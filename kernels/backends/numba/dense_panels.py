@@ -2,9 +2,9 @@
 
 A task has some rows of x and of the weights, and a part of the terms. It turns its part of x over
 into panels, PANEL_VECTORS vectors of rows for each term, by which the micro-kernel multiplies. So
-what is packed is the smaller operand; the weights are read once, one by one, wherever they lie:
-NumPy's arrays begin in the middle of a cache line, and with vectors of weights and of x, all of
-them across two lines, 32 rows, 6272 to 128, took 330 µs instead of 210.
+what is packed is mostly the smaller operand; the weights are read once, one by one, wherever they
+lie: NumPy's arrays begin in the middle of a cache line, and with vectors of weights and of x, all
+of them across two lines, 32 rows, 6272 to 128, took 330 µs instead of 210.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from kernels.backends.numba import threads
 from kernels.backends.numba.blocks import clear
 from kernels.backends.numba.calls import integers_at
 from kernels.backends.numba.dense_tables import (
-    BLOCK_ROWS,
     COLUMNS,
     I_,
     N_,
@@ -25,6 +24,7 @@ from kernels.backends.numba.dense_tables import (
     TASKS,
     WEIGHT,
     X,
+    last_block,
     part_of,
     product_table,
     team,
@@ -55,9 +55,6 @@ BLOCK_TERMS = 512
 LEAST_TERMS = 128
 """Terms that are worth a task of their own."""
 
-TASK_WORK = 400_000
-"""Multiply-adds that are."""
-
 BIAS, Y, TERMS, PARTS, PARTIALS, TABLE = range(6, 12)
 """Entries that the backward pass does not have. Of one part, sums are in the thread's memory."""
 
@@ -76,12 +73,12 @@ def cut(N: int, I: int, O: int, lanes: int) -> Cut:
 
     Each block packs its rows of x anew.
     """
-    wanted = min(TASKS, 1 + N * I * O // TASK_WORK)
-    blocks = -(-N // (MOST_PANELS * PANEL_VECTORS * lanes)) * -(-O // MOST_COLUMNS)
-    parts = max(1, min(-(-wanted // blocks), I // LEAST_TERMS))
-    terms = part_of(I, parts, lanes // 2)
+    wanted = min(TASKS, team_for(N * I * O))
+    groups, blocks = -(-N // (MOST_PANELS * PANEL_VECTORS * lanes)), -(-O // MOST_COLUMNS)
+    parts = max(1, min(-(-wanted // (groups * blocks)), I // LEAST_TERMS))
+    terms = part_of(I, parts, lanes)
     parts = -(-I // terms)
-    columns = part_of(O, max(-(-O // MOST_COLUMNS), -(-wanted // parts)), TILE_ROWS[0])
+    columns = part_of(O, max(blocks, -(-wanted // (groups * parts))), TILE_ROWS[0])
     return Cut(min(O, columns, MOST_COLUMNS), terms, parts)
 
 
@@ -93,7 +90,8 @@ def multiply_by_panels(x: FloatArray, weight: FloatArray, bias: FloatArray, y: F
     groups = -(-N // rows)
     size = rows * (min(terms, BLOCK_TERMS) + columns)
     flat = flat_input(x), flat_input(weight), flat_input(bias)
-    table = product_table(I, rows, (BLOCK_TERMS, rest(terms), rest(I - (parts - 1) * terms)))
+    ends = (last_block(t, BLOCK_TERMS) for t in (terms, I - (parts - 1) * terms))
+    table = product_table(MOST_COLUMNS, I, rows, (BLOCK_TERMS, *ends))
     shared = groups * rows * O * parts if parts > 1 else 0
     with Borrowed(size * threads.most() + shared, x.dtype) as memory:
         partials = memory[size * threads.most() :]
@@ -105,14 +103,9 @@ def multiply_by_panels(x: FloatArray, weight: FloatArray, bias: FloatArray, y: F
         run(phases, entries, memory, size)
 
 
-def rest(terms: int) -> int:
-    """Return how many terms the last block has."""
-    return (terms - 1) % BLOCK_TERMS + 1
-
-
 def _forward_block(work, call, number):
     """Take some columns of some rows of y, or a part of their sums."""
-    weight = at_address(work, call[WEIGHT])
+    weight, x = at_address(work, call[WEIGHT]), at_address(work, call[X])
     I, O, columns, parts = call[I_], call[O_], call[COLUMNS], call[PARTS]
     panel, across = PANEL_VECTORS * lanes(work), -(-O // columns)
     block, part = number // parts, number % parts
@@ -129,20 +122,19 @@ def _forward_block(work, call, number):
     panels, most = pointer(work, step * columns), min(call[TERMS], BLOCK_TERMS)
     for k in range(begin, end, BLOCK_TERMS):
         terms = min(BLOCK_TERMS, end - k)
-        segment = BLOCK_ROWS + (0 if terms == BLOCK_TERMS else 1 if end < I else 2)
+        segment = MOST_COLUMNS + (0 if terms == BLOCK_TERMS else 1 if end < I else 2)
         for first in range(n, n_end, panel):
             near, rows = (first - n) * most, min(panel, n_end - first)
             if rows < panel:
                 clear(panels, near, terms * panel)
-            x = at_address(work, call[X])
             turn_part(x, first * I + k, I, panels, near, panel, rows, terms)
             multiply_panel(
-                sums, sums, weight, panels, panels, table, 0, o_end - o, min(panel, rows), NOTHING,
+                sums, sums, weight, panels, panels, table, 0, o_end - o, rows, NOTHING,
                 0, 0, SUMS if k > begin else ZEROS, first - n, 0, o * I + k, 1, near, panel,
                 segment, segment + 1,
             )  # fmt: skip
     if parts == 1:
-        _finish(work, work, call, n, n_end, o, o_end)
+        _finish(work, call, n, n_end, o, o_end)
 
 
 def _add_up_block(work, call, number):
@@ -160,19 +152,19 @@ def _add_up_block(work, call, number):
             for part in range(1, parts):
                 total = add(total, load(partials, place + part * O * step))
             store(work, i * step + j, total)
-    _finish(work, work, call, n, n_end, o, o_end)
+    _finish(work, call, n, n_end, o, o_end)
 
 
 @serial
-def _finish(work, sums, call, n, n_end, o, o_end):
-    """Add the bias to columns of y, and turn them over."""
+def _finish(work, call, n, n_end, o, o_end):
+    """Add the bias to the sums in working memory, and write them to columns of y."""
     bias, y, O = at_address(work, call[BIAS]), at_address(work, call[Y]), call[O_]
     step = MOST_PANELS * PANEL_VECTORS * lanes(work)
     for i in range(o_end - o):
         for j in range(0, n_end - n, lanes(work)):
             place = i * step + j
-            store(sums, place, add(load(sums, place), broadcast(bias, o + i)))
-    turn_part(sums, 0, step, y, n * O + o, O, o_end - o, n_end - n)
+            store(work, place, add(load(work, place), broadcast(bias, o + i)))
+    turn_part(work, 0, step, y, n * O + o, O, o_end - o, n_end - n)
 
 
 FORWARD, ADD_UP = Task(_forward_block, needs=prepare), Task(_add_up_block)

@@ -15,20 +15,22 @@ TASKS = 16
 READING_WORK = 12
 """Multiply-adds in the time that one weight takes to come from memory."""
 
-BLOCK_ROWS = 128
-"""Rows of a product for which there is a table of where they lie."""
-
 N_, I_, O_, COLUMNS, X, WEIGHT = range(6)
 """Entries that all passes have."""
 
 
 @functools.lru_cache(maxsize=512)
-def product_table(a_row: int, c_row: int, lengths: tuple[int, ...]) -> Any:
-    """Return where BLOCK_ROWS rows lie in A and in C, and behind that segments of these lengths."""
-    rows = [(i * a_row, i * c_row) for i in range(BLOCK_ROWS)]
+def product_table(rows: int, a_row: int, c_row: int, lengths: tuple[int, ...]) -> Any:
+    """Return where so many rows lie in A and in C, and behind that segments of these lengths."""
+    places = [(i * a_row, i * c_row) for i in range(rows)]
     segments = [(0, length) for length in lengths]
-    (table,) = fixed(np.array(rows + segments, np.int64))
+    (table,) = fixed(np.array(places + segments, np.int64))
     return table
+
+
+def last_block(terms: int, most: int) -> int:
+    """Return how many of some terms the last block has, where a block has ``most``."""
+    return (terms - 1) % most + 1 if terms else 0
 
 
 def team(N: int, I: int, O: int) -> int:

@@ -86,8 +86,7 @@ def _make_tile(rows: int, vectors: int, *, ahead: bool = False) -> Callable[...,
         total = repeat_row(
             start, start_place, whole + valid if begin >= START else 0, rows, vectors
         )
-        fetched = begin == FETCHED_START
-        if highest and (fetched or begin == SUMS):
+        if highest and begin != ZEROS and begin != START:
             prefetch_rows(total, rows, c, c_place, table, 2 * row + 1)
         sums = with_zeros(total, times)
         for s in range(first, last):
