@@ -39,7 +39,6 @@ NEEDED = (
     "normalization_tasks.GRADIENT_SUMS",
     "normalization_tasks.GRADIENT_TABLE",
     "activation.GATE",
-    "dense_backward.BACKWARD",
     "plane_joining.READ_BAND",
     "softmax_rows.CROSS_ENTROPY",
     "joining.READ",
@@ -49,19 +48,21 @@ NEEDED = (
     "normalization_tasks.AFFINE_TABLE",
     "normalization_tasks.MERGED_MOMENTS",
     "normalization_tasks.MOMENTS",
-    "dense_panels.ADD_UP",
-    "dense_panels.FORWARD",
     "driver.prepare",
     "accumulating.ACCUMULATE",
+    "dense_backward.BACKWARD",
+    "dense_panels.ADD_UP",
+    "dense_panels.FORWARD",
     "softmax_rows.SOFTMAX",
     "dense_dots.ROW",
     "gathering.GATHER",
 )
 """What a training step needs, by module and name, what is needed last first, then a prediction.
 
-But the driver comes before ACCUMULATE: the first process begins with packing, the micro-kernel and
-GATHER, half of all there is to compile, and then needs the driver, 2.5 s. By that time ACCUMULATE
-finds the micro-kernel; before, the second process compiled it as well, in 4 s.
+But the driver comes before ACCUMULATE and linear layers, which multiply: the first process begins
+with packing, the micro-kernel and GATHER, half of all there is to compile, and then needs the
+driver, 2.5 s. By that time they find the micro-kernel; before, the second process compiled it as
+well, in 4 s.
 """
 
 
