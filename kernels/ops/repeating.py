@@ -3,7 +3,7 @@
 What is right about a call depends on shapes, memory layouts, dtypes and settings alone, and so does
 what has to be done. The third time that these are the same the call is captured, on arrays that
 stand in for its own; from then on only addresses are filled in. A call of ``relu`` on 16,384 values
-takes 5 µs then, and 13 otherwise; one of ``batch_norm`` 9 and 27.
+takes 7 µs then, and 18 otherwise; one of ``batch_norm`` on 32 × 128 values 9 and 46.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class _Known(threading.local):
         self.memory: list[Any] = []
 
 
-_known = _Known()
+_known, _array = _Known(), np.ndarray
 
 
 def forget() -> None:
@@ -78,14 +78,19 @@ def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         meant: Any = named.get("backend")
         backend = dispatch.resolve(meant)
-        if not getattr(backend, "CAPTURES", False) or active() is not None:
-            return function(*arguments, **named)
-        given = (*arguments, *named.values())
-        key: Any = (function, backend, len(arguments), *named, *map(_alike, given))
-        arrays = [value for value in given if type(value) is np.ndarray]
+        alike, arrays = [function, backend, len(arguments), *named], []
+        for value in (*arguments, *named.values()):
+            if type(value) is _array:
+                alike.append((value.shape, value.strides, value.dtype))
+                arrays.append(value)
+            else:
+                alike.append(_alike(value))
+        key, calls = tuple(alike), _known.calls
         try:
-            known = _known.calls.get(key, 0)
+            known = calls.get(key, 0)
         except TypeError:  # an argument has no hash
+            return function(*arguments, **named)
+        if active() is not None or not getattr(backend, "CAPTURES", False):
             return function(*arguments, **named)
         if isinstance(known, Repeated):
             if check is not None:
@@ -93,11 +98,11 @@ def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -
             result: R = known.wrap(*known.run(arrays))
             return result
         if known is not None:
-            _known.calls[key] = known + 1
+            calls[key] = known + 1
             if known + 1 >= TIMES:
-                _known.calls[key] = _repeated(function, meant, arguments, named)
-            if len(_known.calls) > MOST:
-                del _known.calls[next(iter(_known.calls))]
+                calls[key] = _repeated(function, meant, arguments, named)
+            if len(calls) > MOST:
+                del calls[next(iter(calls))]
         return function(*arguments, **named)
 
     return call

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import kernels
+from kernels.backends.numba import addresses
 from kernels.ops.repeating import MOST, TIMES
 from tests.kernels.comparing import random
 
@@ -113,6 +114,15 @@ def test_an_array_with_gaps_between_others_without():
         for images in (x, wide):
             got = kernels.conv2d(images, w, backend="numba")
             np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_where_array_objects_are_not_as_expected_calls_are_made_as_ever(monkeypatch):
+    assert addresses.says_where()
+    monkeypatch.setattr(addresses, "DATA", addresses.DATA + 8)  # there are the dimensions
+    assert not addresses.says_where()
+    for seed in range(OFTEN):
+        (x,) = random(seed, "float32", (3, 7))
+        np.testing.assert_array_equal(kernels.relu(x, backend="numba"), np.maximum(x, 0))
 
 
 def test_a_list_is_no_key_but_an_argument():

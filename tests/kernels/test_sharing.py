@@ -14,25 +14,55 @@ from kernels.backends.numba.sharing import LINE, next_task
 
 
 @numba.njit
-def _next(counters, begin, member, members, times):
-    return next_task(counters, begin, member, members, times)
+def _next(counters, begin, member, members, times, backwards):
+    return next_task(counters, begin, member, members, times, backwards)
 
 
 @pytest.mark.parametrize(
-    ("members", "times", "asking", "expected"),
+    ("members", "times", "backwards", "asking", "expected"),
     [
-        (1, 3, (0, 0, 0, 0), (0, 1, 2, 3)),
-        (2, 5, (1, 0, 1, 0, 1, 0, 1), (2, 0, 3, 1, 4, 5, 5)),
-        (2, 5, (0, 0, 0, 0, 0, 0, 1), (0, 1, 2, 3, 4, 5, 5)),
-        (3, 7, (2, 2, 2, 2, 2, 1, 0, 1), (4, 5, 6, 0, 1, 2, 3, 7)),
-        (2, 2, (1, 0, 0, 1), (1, 0, 2, 2)),
+        (1, 3, False, (0, 0, 0, 0), (0, 1, 2, 3)),
+        (2, 5, False, (1, 0, 1, 0, 1, 0, 1), (2, 0, 3, 1, 4, 5, 5)),
+        (2, 5, False, (0, 0, 0, 0, 0, 0, 1), (0, 1, 2, 3, 4, 5, 5)),
+        (3, 7, False, (2, 2, 2, 2, 2, 1, 0, 1), (4, 5, 6, 0, 1, 2, 3, 7)),
+        (2, 2, False, (1, 0, 0, 1), (1, 0, 2, 2)),
+        (1, 3, True, (0, 0, 0, 0), (2, 1, 0, 3)),
+        (2, 5, True, (1, 0, 1, 0, 1, 0, 1), (4, 1, 3, 0, 2, 5, 5)),
+        (3, 7, True, (2, 2, 2, 2, 2, 1, 0, 1), (6, 5, 4, 1, 0, 3, 2, 7)),
     ],
 )
-def test_each_takes_its_own_part_and_then_the_others(members, times, asking, expected):
+def test_each_takes_its_own_part_and_then_the_others(members, times, backwards, asking, expected):
     begin = 3 * LINE
     counters = np.zeros(begin + LINE * members, np.int64)
     counters[:begin] = 7  # what has been counted of another phase
-    assert tuple(_next(counters, begin, member, members, times) for member in asking) == expected
+    taken = [_next(counters, begin, member, members, times, backwards) for member in asking]
+    assert tuple(taken) == expected
+
+
+ORDERED = """
+import numpy as np
+from kernels.backends.numba.calls import integers_at
+from kernels.backends.numba.sharing import add_at_once
+from kernels.backends.numba.tasks import Phase, Task, run
+
+def note(work, call, index):
+    numbers = integers_at(call[0], 0)
+    numbers[1 + add_at_once(numbers, 0, 1)] = index
+
+numbers, task = np.zeros(10, np.int64), Task(note)
+run([Phase(task, 3, 1), Phase(task, 6, 1, backwards=True)], (numbers,), np.zeros(1, np.float32))
+print(*numbers)
+"""
+
+
+@pytest.mark.compiled
+def test_one_thread_does_a_phase_in_its_order_or_backwards():
+    environment = os.environ | {"NUMBA_NUM_THREADS": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", ORDERED],
+        env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert run.stdout.split() == list("9012543210"), run.stderr
 
 
 WAITING = """

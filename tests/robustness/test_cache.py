@@ -264,12 +264,12 @@ def test_all_that_is_to_be_compiled_ahead_is_needed(monkeypatch):
     """By a training step of ``mnist_cnn``, or by a prediction of one image or several."""
     needed = set()
 
-    def recording(numbers):
+    def recording(numbers, *others):
         first = driver.HEADER
         for _ in range(numbers[driver.PHASES]):
             needed.add(int(numbers[first + driver.TASK]))
             first += driver.PHASE
-        execute(numbers)
+        execute(numbers, *others)
 
     execute = tables.execute
     for module in (tables, tasks):

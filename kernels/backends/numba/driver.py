@@ -18,6 +18,8 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from kernels.backends.numba.addresses import DATA
+from kernels.backends.numba.calls import integers_at
 from kernels.backends.numba.jit import give_threads, given_threads, prange_driver, serial
 from kernels.backends.numba.sharing import LINE, add_at_once, next_task
 from kernels.backends.numba.vector import address
@@ -26,8 +28,11 @@ from kernels.backends.numba.waiting import wait_for
 LENGTH, PHASES, WORK, WORK_BYTES, HEADER = range(5)
 """What a table begins with: its length, how many phases, working memory and its bytes a thread."""
 
-TASK, TIMES, TEAM, FIRST, LEADS, GROUPS, PHASE = range(7)
+TASK, TIMES, TEAM, FIRST, LEADS, GROUPS, BACKWARDS, PHASE = range(8)
 """What there is for each phase: see ``tasks.Phase``; the task by its address."""
+
+OTHERS, CHANGE = 8, 3
+"""The arrays that tables can be run on instead of theirs, and how many numbers say what changes."""
 
 if TYPE_CHECKING or numba.config.DISABLE_JIT:
 
@@ -111,23 +116,24 @@ def _run_as(member, members, tables, counters):
         entries = address(tables) + 8 * last
         while phase < last:
             end, shares, team = _together(tables, phase, members)
-            done = taken + team * LINE
+            done, backwards = taken + team * LINE, tables[phase + BACKWARDS] > 0
             if team == 1:
                 if single < 0 and members > 1:
                     single, mine = done, add_at_once(counters, taken, 1) == 0
                 for share in range(shares if mine else 0):
-                    _run_share(tables, phase, end, work, entries, share, shares)
+                    one = shares - 1 - share if backwards else share
+                    _run_share(tables, phase, end, work, entries, one, shares)
             else:
                 if single >= 0:
                     _pass(counters, single, mine)
                     single, mine = -1, True
                 if member < team:
                     own, count = work + member * size, 0
-                    share = next_task(counters, taken, member, team, shares)
+                    share = next_task(counters, taken, member, team, shares, backwards)
                     while share < shares:
                         _run_share(tables, phase, end, own, entries, share, shares)
                         count += 1
-                        share = next_task(counters, taken, member, team, shares)
+                        share = next_task(counters, taken, member, team, shares, backwards)
                     add_at_once(counters, done, count)
                 wait_for(counters, done, shares)
             phase, taken = end, done + LINE
@@ -142,12 +148,30 @@ def _pass(counters, done, mine):
     wait_for(counters, done, 1)
 
 
+@serial
+def _on_others(numbers, end, objects):
+    """Return tables with the addresses of other arrays in them."""
+    tables = numbers[:end].copy()
+    for change in range(end, len(numbers), CHANGE):
+        array = integers_at(objects[numbers[change + 1]], DATA // 8)
+        tables[numbers[change]] = array[0] + numbers[change + 2]
+    return tables
+
+
 @prange_driver
-def run_tables(tables: NDArray[np.int64], most: int) -> None:
+def run_tables(
+    numbers: NDArray[np.int64], end: int, most: int,
+    a: int, b: int, c: int, d: int, e: int, f: int, g: int, h: int,
+) -> None:  # fmt: skip
     """Run the phases of tables that follow one another, on ``most`` threads.
 
     With 0 on as many as Numba is set to. (To set that for each call from Python took 2.7 µs.)
+    Behind the ``end`` of the tables there may be numbers of them that are to be addresses in
+    others of the OTHERS arrays, given as objects: where each is, in which array, how far in.
     """
+    tables = numbers
+    if end < len(numbers):
+        tables = _on_others(numbers, end, (a, b, c, d, e, f, g, h))
     given = 1 if most == 1 else given_threads()
     members, needed = (1, 0) if most == 1 else _size(tables, most if most > 0 else given)
     counters = np.zeros(needed, np.int64)
@@ -164,4 +188,4 @@ def prepare(_: np.dtype[Any]) -> None:
     """Compile it, or load what was compiled; it is the same for all dtypes."""
     dispatcher: Any = run_tables
     if not numba.config.DISABLE_JIT:
-        dispatcher.compile((types.Array(types.int64, 1, "C"), types.int64))
+        dispatcher.compile((types.Array(types.int64, 1, "C"), *(types.int64,) * (2 + OTHERS)))

@@ -23,7 +23,7 @@ LARGE = 4096
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return an uninitialised aligned array: (N, C, ...) channels-last from 3 axes on."""
-    return aligned(shape, dtype, *_layout(shape, dtype))[0]
+    return aligned(shape, dtype, *_layout(shape, dtype))
 
 
 @functools.lru_cache(maxsize=256)

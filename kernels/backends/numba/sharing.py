@@ -46,15 +46,16 @@ else:
 
 
 @serial
-def next_task(counters, begin, member, members, times):
+def next_task(counters, begin, member, members, times, backwards):
     """Return which of ``times`` tasks a member of a team is to do next, ``times`` if none is left.
 
-    ``counters`` from ``begin`` on began as LINE zeros for each member.
+    ``counters`` from ``begin`` on began as LINE zeros for each member. Each part is done in its
+    order, or ``backwards``.
     """
     for other in range(member, member + members):
         part = other % members
         first, end = part * times // members, (part + 1) * times // members
         task = first + add_at_once(counters, begin + part * LINE, 1)
         if task < end:
-            return task
+            return first + end - 1 - task if backwards else task
     return times

@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
-from kernels.backends.numba.addresses import addresses_of, aligned
-from kernels.backends.numba.driver import run_tables
+from kernels.backends.numba.addresses import new, says_where
+from kernels.backends.numba.driver import OTHERS, run_tables
 from kernels.capturing import Capture
-from kernels.layout import memory_order
 
 
 class Tables:
@@ -53,8 +52,9 @@ class Tables:
         of them without gaps. None if one of these is not written after all.
         """
         arrays = [*given, *written]
-        turned = [(i, memory_order(a)) for i, a in enumerate(given) if not a.flags.c_contiguous]
-        starts = [*addresses_of(given, turned), *(int(array.ctypes.data) for array in written)]
+        if len(arrays) > OTHERS or not says_where():
+            return None
+        starts = [int(array.ctypes.data) for array in arrays]
         changes = [
             (place, number, at - start)
             for place, at in ((place, int(self.numbers[place])) for place in self.arrays)
@@ -66,7 +66,9 @@ class Tables:
         layouts = [(array.shape, array.dtype, array.nbytes, array.strides) for array in written]
         replaced = {place for place, _, _ in changes}
         kept = [array for place, array in self.arrays.items() if place not in replaced]
-        return OnOthers(self.numbers, changes, turned, layouts, kept)
+        numbers = np.concatenate((self.numbers, np.array(changes, np.int64).reshape(-1)))
+        unused = (0,) * (OTHERS - len(arrays))
+        return OnOthers(numbers, len(self.numbers), unused, layouts, kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,37 +78,32 @@ class OnOthers:
     Attributes
     ----------
     numbers : array of int64
-        The tables.
-    changes : list of (int, int, int)
-        Which numbers are addresses in those arrays: where they are, in which array, how far in.
-    turned : list of (int, tuple of int)
-        Of the arrays that are given, those whose axes are in memory in another order, and which.
+        The tables, and behind them what is to be changed.
+    end : int
+        Where the tables end.
+    unused : tuple of int
+        What the driver is given for arrays that there are not.
     layouts : list of tuple
         Shape, dtype, bytes and strides of the arrays that are written.
     kept : list
-        The other arrays that there are addresses of; they stay in memory so long.
+        The arrays that stay the same; they stay in memory so long.
     """
 
     numbers: NDArray[np.int64]
-    changes: list[tuple[int, int, int]]
-    turned: list[tuple[int, tuple[int, ...]]]
+    end: int
+    unused: tuple[int, ...]
     layouts: list[tuple[tuple[int, ...], np.dtype[Any], int, tuple[int, ...]]]
     kept: list[Any]
 
     def __call__(self, given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run them, and return what they wrote."""
-        places, results = addresses_of(given, self.turned), []
-        for layout in self.layouts:
-            result, place = aligned(*layout)
-            results.append(result)
-            places.append(place)
-        numbers = self.numbers.copy()
-        for place, number, offset in self.changes:
-            numbers[place] = places[number] + offset
-        execute(numbers)
+        results = [new(*layout) for layout in self.layouts]
+        execute(self.numbers, self.end, (*map(id, given), *map(id, results), *self.unused))
         return results
 
 
-def execute(numbers: NDArray[np.int64]) -> None:
-    """Run tables."""
-    threads.run(run_tables, numbers)
+def execute(
+    numbers: NDArray[np.int64], end: int | None = None, arrays: tuple[int, ...] = (0,) * OTHERS
+) -> None:
+    """Run tables, as they are or on other arrays; see ``run_tables``."""
+    threads.run(run_tables, numbers, len(numbers) if end is None else end, arrays)

@@ -63,7 +63,8 @@ class Phase(NamedTuple):
     Its entries begin with the ``first`` of the table. If its tasks are in ``groups``, as equal in
     size as can be, a thread does those of a group in their order. One that ``leads`` runs together
     with the next: in turn a few tasks of each, where the second finds in the cache what the first
-    has read. Neither needs what the other writes, and only one has groups.
+    has read. Neither needs what the other writes, and only one has groups. ``backwards``, with its
+    last task first, a thread finds in its cache what it was the last to read in the phase before.
     """
 
     task: Task
@@ -72,6 +73,7 @@ class Phase(NamedTuple):
     first: int = 0
     leads: bool = False
     groups: int = 0
+    backwards: bool = False
 
 
 def team_for(multiply_adds: float) -> int:

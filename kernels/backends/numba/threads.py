@@ -34,7 +34,7 @@ def most() -> int:
     return int(numba.config.NUMBA_NUM_THREADS)
 
 
-def run(driver: Callable[[Any, int], None], tables: Any) -> None:
+def run(driver: Callable[..., None], tables: Any, end: int, arrays: tuple[int, ...]) -> None:
     """Call a threaded driver: no more threads than allowed, no clash with other callers.
 
     It is told how many threads it may use; 0 stands for those that Numba is set to.
@@ -42,13 +42,13 @@ def run(driver: Callable[[Any, int], None], tables: Any) -> None:
     limit = threads.limit()
     members = 1 if _forked else 0 if limit is None else min(limit, most())
     if _takes_callers_at_once:
-        driver(tables, members)
+        driver(tables, end, members, *arrays)
         return
     # Numba's own "workqueue" layer, its last resort, aborts the process when two Python threads
     # call it; which layer it is, the first call decides.
     with _one_at_a_time:
         _start()
-        driver(tables, members)
+        driver(tables, end, members, *arrays)
 
 
 def _start() -> None:
