@@ -13,6 +13,7 @@ from kernels.backends.numba import micro_kernel
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import (
     FETCHED_START,
+    NEIGHBOURS,
     NOTHING,
     ROWS,
     START,
@@ -22,7 +23,7 @@ from kernels.backends.numba.micro_kernel import (
 )
 from kernels.backends.numba.vector import pointer
 
-LANES = REGISTER_BYTES // 4
+LANES, HIGHEST = REGISTER_BYTES // 4, micro_kernel.TILE_ROWS[0]
 
 # Just below, at and above each limit of a tile; 0 and 1 rows; every number of columns that matters.
 EDGES = list(
@@ -35,11 +36,11 @@ EDGES = list(
 
 
 @numba.njit
-def _multiply(c, start, a, b, table, M, V, steps, fetched, paired):
+def _multiply(c, start, a, b, table, M, V, steps, fetched, beside):
     begin, row, a_k, b_k = steps
     micro_kernel.multiply_panel(
         *(pointer(c, 0), pointer(start, 0), pointer(a, 0), pointer(b, 0)),
-        *(pointer(a, 0), pointer(table, 0), row, M, V, paired, 0, fetched),
+        *(pointer(a, 0), pointer(table, 0), row, M, V, beside, 0, fetched),
         *(begin, 2, 1, 4, a_k, 3, b_k, 0, row),
     )
 
@@ -78,6 +79,29 @@ def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
     micro_kernel.prepare(np.dtype("float32"))
     table = np.concatenate((segments, places)).reshape(-1)
     _multiply(c, start, a, b, table, M, V, (begin, len(segments), a_k, b_k), fetched, NOTHING)
+    np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("gaps", [(), (1,), (HIGHEST - 1,), (HIGHEST, 2 * HIGHEST + 3)])
+@pytest.mark.parametrize("last", [1, None])
+@pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (ZEROS, 9), (SUMS, 0), (SUMS, 9)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_that_are_neighbours_but_for_some_gaps(gaps, last, begin, fetched, dtype):
+    """A's rows lie in the order of memory, those of C anywhere; ``last`` lanes of two vectors."""
+    rng, M, terms, a_k, b_k = np.random.default_rng(0), 3 * HIGHEST + 5, 7, 90, 2 * LANES + 1
+    lanes = REGISTER_BYTES // np.dtype(dtype).itemsize
+    V = lanes + (last or lanes)
+    a, b, c = (rng.standard_normal(n).astype(dtype) for n in (900, 9 * b_k, 4000))
+    firsts = np.arange(M) + sum((np.arange(M) >= gap).astype(int) for gap in gaps)
+    places = np.stack((firsts, b_k * rng.permutation(M)), axis=-1)
+    wanted, rows = c.copy(), 2 + places[:, 1:] + np.arange(V)
+    if begin == ZEROS:
+        wanted[rows] = 0
+    for k in range(terms):
+        wanted[rows] += a[4 + places[:, :1] + k * a_k] * b[3 + k * b_k :][:V]
+    micro_kernel.prepare(np.dtype(dtype))
+    table = np.concatenate((_segments((terms,), 0), places)).reshape(-1)
+    _multiply(c, c, a, b, table, M, V, (begin, 1, a_k, b_k), fetched, NEIGHBOURS)
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -138,10 +162,11 @@ def test_tiles_of_one_vector_on_pairs_of_rows(M, lengths, begin, dtype):
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
 
 
-HIGHEST = micro_kernel.TILE_ROWS[0]
 TILES = {
     **{f"{n}x2": micro_kernel._make_tile(n, 2) for n in micro_kernel.TILE_ROWS},
     f"{HIGHEST}x2-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True),
+    f"{HIGHEST}x2-neighbours": micro_kernel._make_tile(HIGHEST, 2, neighbours=1),
+    f"{HIGHEST}x2-neighbours-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True, neighbours=1),
     **{f"{n}-terms": micro_kernel._make_term_pair_tile(n) for n in micro_kernel.TILE_ROWS},
     **{f"{n}-rows": micro_kernel._make_row_pair_tile(n) for n in micro_kernel.TILE_ROWS},
 }
@@ -157,8 +182,8 @@ def test_the_tile_stays_in_registers(name):
     @numba.njit
     def run(c, a, b, table):
         tile(
-            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(a, 0), 0),
-            *(pointer(table, 0), 1, LANES, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
+            *(pointer(c, 0), pointer(c, 0), pointer(a, 0), pointer(b, 0), pointer(a, 0), 0, 0),
+            *(pointer(table, 0), 1, LANES, NOTHING, SUMS, 0, 0, 0, 1, 0, 2 * LANES, 0, 1),
         )
 
     operands = (np.zeros(2000, np.float32) for _ in range(3))

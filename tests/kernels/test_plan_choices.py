@@ -1,5 +1,6 @@
 """What the planner of the numba backend decides by sizes: plain Python, nothing is compiled."""
 
+import numpy as np
 import pytest
 
 from kernels.backends.numba import plan, plan_weights, winograd_cost
@@ -82,6 +83,29 @@ def test_weight_gradients_of_few_pixels_are_cut_by_channels_alone(sizes, parts, 
     geometry = windows.convolution(*shapes, stride, kernel // 2, 1, 1)
     chosen = plan_weights.weight_plan(geometry, LANES)
     assert (chosen.shape["parts"][0], chosen.shape["bands"][0]) == (parts, bands)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ascending", "parts"),
+    [
+        ((8, 128, 28, 256, 3, 2), True, 4),
+        ((8, 100, 28, 256, 3, 2), False, 3),  # 48, 48 and 4 channels
+        ((8, 100, 28, 256, 1, 2), True, 1),
+        ((32, 30, 16, 64, 3, 2), True, 1),
+        ((32, 3, 16, 16, 5, 1), True, 1),
+    ],
+)
+def test_weight_gradients_take_their_rows_in_the_order_of_memory(sizes, ascending, parts):
+    images, channels, size, targets, kernel, stride = sizes
+    shapes = (images, channels, size, size), (targets, channels, kernel, kernel)
+    chosen = plan_weights.weight_plan(
+        windows.convolution(*shapes, stride, kernel // 2, 1, 1), LANES
+    )
+    shape = chosen.shape[0]
+    rows = chosen.segments.reshape(-1, 2)[int(shape["first_term"]) :, 0]
+    assert (shape["ascending"], shape["parts"]) == (ascending, parts)
+    assert len(rows) == kernel**2 * min(channels, shape["part_channels"]) + shape["unused"]
+    assert bool((np.diff(rows) > 0).all()) == (ascending and shape["unused"] == 0)
 
 
 def test_winograds_algorithm_gives_way_where_its_weights_leave_the_caches(costs):

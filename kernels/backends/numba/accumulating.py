@@ -25,7 +25,14 @@ from kernels.backends.numba.fetching import rows_ahead
 from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import band_in_place, load_band
-from kernels.backends.numba.micro_kernel import ROWS, SUMS, ZEROS, multiply_panel, prepare
+from kernels.backends.numba.micro_kernel import (
+    NEIGHBOURS,
+    ROWS,
+    SUMS,
+    ZEROS,
+    multiply_panel,
+    prepare,
+)
 from kernels.backends.numba.tasks import Task
 from kernels.backends.numba.vector import at_address, lanes, pointer
 from kernels.backends.numba.winograd import accumulate_winograd, transform_sources
@@ -108,11 +115,12 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, grad, ahead, then,
         m = (group * s.terms + c_from) * s.row
         for v in range(0, s.out_group, s.panel):
             V = s.panel if s.out_group - v > lanes(grad) else lanes(grad)
+            beside = NEIGHBOURS if lanes(grad) < V and s.ascending > 0 else ROWS * s.paired
             for i in range(0, rows, s.block_rows):
                 b = i * s.target_columns * g.pixel
                 multiply_panel(
                     sums, sums, source, grad, later, table, s.first_term, terms + s.unused, V,
-                    ROWS * s.paired, line, min(end, line + step),
+                    beside, line, min(end, line + step),
                     SUMS if add or i > 0 else ZEROS, m + v, 0, group * s.in_group, s.a_step,
                     b + group * s.out_group + v, g.pixel, i, min(rows, i + s.block_rows),
                 )  # fmt: skip

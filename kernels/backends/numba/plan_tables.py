@@ -33,7 +33,7 @@ SHAPE = _fields(
     "band_rows band_step first_row first_column scratch_rows scratch_columns phases "
     "winograd tiles_down tiles_across scratch_place products_place inner_place work "
     "row block_rows first_term a_step part_channels neighbours grouped joined in_place "
-    "paired unused depthwise row_step column_step target_row_step target_column_step "
+    "paired unused ascending depthwise row_step column_step target_row_step target_column_step "
     "rectangles rectangles_across sliding window window_step cleared fetched"
 )
 PHASE = _fields("first_row pixels pixels_last first_block last_block")

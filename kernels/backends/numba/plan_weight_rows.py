@@ -34,14 +34,15 @@ def weight_rows(s: Any, geometry: ConvGeometry, taps: list[int], lanes: int) -> 
     """Return where the terms and their sums begin, from a tap's place on and from the first sum's.
 
     They are in the order of memory, where a tile finds most of its terms in one line of the cache:
-    64 to 128 channels of stride 2 took 0.95 of the time so. If a task has a part of the channels,
-    the terms of a channel, or of a pair, follow one another: fewer channels have the first ones.
+    64 to 128 channels of stride 2 took 0.95 of the time so. If tasks have parts of the channels,
+    not all of one size, the terms of a channel, or of a pair, follow one another: fewer channels
+    have the first ones.
     """
     in_group, row = int(s["in_group"]), int(s["row"])
     channels, tap = min(in_group, int(s["part_channels"])), np.arange(len(taps))[:, None]
     if s["paired"] and in_group % 2:
         return _window_rows(s, geometry, taps)
-    together = channels if s["parts"] == 1 else 1 + int(s["paired"])
+    together = channels if s["ascending"] else 1 + int(s["paired"])
     channel = np.arange(channels).reshape(-1, 1, together)
     step, between = (lanes, lanes) if s["grouped"] else (1, row)
     places = (np.array(taps)[:, None] + step * channel, (tap * in_group + channel) * between)

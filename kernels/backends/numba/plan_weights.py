@@ -109,13 +109,14 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
     _place_gradients(s, g, lanes)
     s["paired"], s["unused"] = pairing(s, geometry, lanes)
+    taps = geometry.height.kernel * geometry.width.kernel
+    s["ascending"] = taps == 1 or s["source_channels"] % s["part_channels"] == 0
     total = int((s["groups"] * s["terms"] + (s["unused"] > 0)) * s["row"])
     if s["winograd"]:
         total = POINTS * apart(int(s["in_group"] * s["row"]), lanes)
     tasks = -(-geometry.batch // int(s["chunk"])) * int(s["bands"])
     across, vectors = -(-int(s["in_group"]) // PACK_CHANNELS), -(-int(s["out_group"]) // lanes)
     blocks = geometry.groups * across * vectors
-    taps = geometry.height.kernel * geometry.width.kernel
     unpacking = (taps * PACK_CHANNELS + 18) * lanes
     if s["grouped"]:
         blocks = int(s["grouped"])

@@ -67,31 +67,37 @@ def rank_k_update(
     b: Any,
     b_place: Any,
     b_step: Any,
+    neighbours: Any,
 ) -> Any:
     """Add some columns of A times as many rows of B to a tile that has its sums ``times`` over.
 
     A tile is a tuple of ``rows`` rows of vectors. To ``tile[k % times, i, j]`` column k adds
     ``a[a_place + k · a_step + table[entry + 2 · i]]`` times
-    ``b[b_place + k · b_step + j · lanes :][:lanes]``. A row's place is looked up once.
+    ``b[b_place + k · b_step + j · lanes :][:lanes]``. A row's place is looked up once; of
+    ``neighbours`` it is the first one's, which the others follow.
     """
     vector, height, copies = tile.dtype, rows.literal_value, times.literal_value
     vectors = len(tile) // (height * copies)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        sums, _, _, _, a_value, at, a_by, table_value, first, b_value, b_at, b_by = arguments
+        sums, _, _, _, a_value, at, a_by, table_value, first, b_value, b_at, b_by, _ = arguments
         columns_of_a, vectors_of_b = [], []
+        places = emit_pointer(context, builder, table, table_value, first)
+        if neighbours.literal_value:
+            at = builder.add(at, builder.load(places))
         for _ in range(columns.literal_value):
             columns_of_a.append(emit_pointer(context, builder, a, a_value, at))
             start = emit_vector_pointer(context, builder, vector, b, b_value, b_at)
             row = [builder.gep(start, [ir.IntType(64)(j)]) for j in range(vectors)]
             vectors_of_b.append([emit_load(context, builder, vector, place) for place in row])
             at, b_at = builder.add(at, a_by), builder.add(b_at, b_by)
-        places = emit_pointer(context, builder, table, table_value, first)
         items = cgutils.unpack_tuple(builder, sums)
         # Written out in full for each tile: left to LLVM, a loop over 14 rows of 2 vectors was not
         # unrolled and spilled.
         for i in range(height):
-            place = row_place(builder, places, i)
+            place = ir.IntType(64)(i)
+            if not neighbours.literal_value:
+                place = row_place(builder, places, i)
             for k, (column, values) in enumerate(zip(columns_of_a, vectors_of_b, strict=True)):
                 scalar = builder.load(builder.gep(column, [place]))
                 factor = emit_splat(builder, scalar, vector.lanes)
@@ -99,8 +105,8 @@ def rank_k_update(
                     items[j] = emit_multiply_add(context, builder, vector, factor, value, items[j])
         return context.make_tuple(builder, tile, items)
 
-    result = tile(tile, rows, times, columns, a, a_place, a_step, table, entry, b, b_place, b_step)
-    return result, generate
+    operands = a, a_place, a_step, table, entry, b, b_place, b_step
+    return tile(tile, rows, times, columns, *operands, neighbours), generate
 
 
 @intrinsic(prefer_literal=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.vector_plain import lanes, load, load_first, store_first
 
@@ -30,12 +32,16 @@ def rank_k_update(
     b: FloatArray,
     b_place: int,
     b_step: int,
+    neighbours: int,
 ) -> Tile:
     """Return the tile plus columns of A times rows of B, column k to sums of number k % times."""
     size, width = len(tile) // times, len(tile[0])
     items = list(tile)
+    places = table[entry : entry + 2 * rows : 2]
+    if neighbours:
+        places = table[entry] + np.arange(rows)
     for k in range(columns):
-        column = a[a_place + k * a_step + table[entry : entry + 2 * rows : 2]]
+        column = a[a_place + k * a_step + places]
         row = b[b_place + k * b_step :][: size // rows * width].reshape(-1, width)
         products = (factor * vector for factor in column for vector in row)
         for i, product in enumerate(products, k % times * size):
