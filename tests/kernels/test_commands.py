@@ -82,6 +82,13 @@ def test_doctor_tells_of_neighbours_that_share_a_vector(capsys):
     assert "8 neighbouring pixels" in section(sections, "backward to the input")
 
 
+def test_doctor_knows_convolutions_to_one_channel(capsys):
+    sections = examined(capsys, "--conv", "2x32x8x8", "--weight", "1x32x1x1")
+    assert "dot products of each pixel" in section(sections, "forward, float32")
+    assert "dot products" not in section(sections, "backward to the input")
+    assert "are exchanged" in section(sections, "backward to the weights")
+
+
 def test_doctor_knows_few_channels_read_in_place(capsys):
     sections = examined(capsys, *FEW_A_GROUP)
     forward = section(sections, "forward, float32")

@@ -38,6 +38,32 @@ def backward_plan(geometry: ConvGeometry, dtype: np.dtype[Any], pulled: Loaded =
     return planned.backward_plan(geometry, lanes)
 
 
+def takes_dots(geometry: ConvGeometry, sources: int, targets: int, dtype: np.dtype[Any]) -> bool:
+    """Tell whether a gather has one target channel, and pixels to be multiplied as they are.
+
+    Each result is then the dot product of a pixel with the weights. 8 images of 28×28 on 2 threads
+    of a Xeon (Emerald Rapids), 16 to 1 channel 0.68 of the time, 64 to 1 0.49, 256 to 1 0.43; but
+    64 images, 8 to 1 1.7.
+    """
+    one = targets == geometry.groups == 1 and geometry.batch > 0
+    return one and sources >= lanes_of(dtype) and _has_single_pixels(geometry)
+
+
+def exchanged(geometry: ConvGeometry, dtype: np.dtype[Any]) -> ConvGeometry | None:
+    """Return the geometry for a weight gradient with x and grad_y exchanged, None if it is no gain.
+
+    Through 1×1 that is the matrix of the gradient turned over, with vectors of the other channels.
+    8 images of 28×28 on 2 threads of a Xeon (Emerald Rapids), from 64 channels: to 1 to 4 of them
+    0.4 to 0.6 of the time, to 8 0.60, to 33 0.77; but to 10, with 5 vectors for 8, 1.01.
+    """
+    if geometry.groups > 1 or not _has_single_pixels(geometry):
+        return None
+    lanes, C, O = lanes_of(dtype), geometry.channels, geometry.out_channels
+    if 2 * O * -(-C // lanes) > C * -(-O // lanes):
+        return None
+    return dataclasses.replace(geometry, channels=O, out_channels=C)
+
+
 def weight_plan(
     geometry: ConvGeometry, dtype: np.dtype[Any], read: Loaded = PLAIN, pulled: Loaded = PLAIN
 ) -> WeightPlan:
@@ -57,13 +83,17 @@ def _in_long_rows(geometry: ConvGeometry) -> ConvGeometry:
     Tiles sum along rows. Not where few large images are cut into bands of these.
     """
     height, width = geometry.height, geometry.width
-    single_pixels = all(axis == _of_pixels(axis.size) for axis in (height, width))
-    if not single_pixels or (geometry.batch < FEW_IMAGES and height.size * width.size > FEW_PIXELS):
+    few_bands = geometry.batch < FEW_IMAGES and height.size * width.size > FEW_PIXELS
+    if few_bands or not _has_single_pixels(geometry):
         return geometry
     counts = range(1, max(1, min(height.size, LONG_ROW // width.size)) + 1)
     together = max(n for n in counts if height.size % n == 0)
     down, across = _of_pixels(height.size // together), _of_pixels(width.size * together)
     return dataclasses.replace(geometry, height=down, width=across)
+
+
+def _has_single_pixels(geometry: ConvGeometry) -> bool:
+    return all(axis == _of_pixels(axis.size) for axis in (geometry.height, geometry.width))
 
 
 def _of_pixels(size: int) -> Axis:

@@ -15,9 +15,13 @@ from kernels.backends.numba.plan import lanes_of
 def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray) -> None:
     """Take products of rows of x and rows of the weights: by vectors of rows, if they fill one."""
     start = np.zeros(len(weight), x.dtype) if bias is None else bias
-    multiply = multiply_by_panels if len(x) >= lanes_of(x.dtype) else multiply_few
     with FlatOutput(out) as y:
-        multiply(x, weight, start, y)
+        if len(weight) == 1:
+            multiply_few(weight, x, start, y)
+        elif len(x) < lanes_of(x.dtype):
+            multiply_few(x, weight, start, y)
+        else:
+            multiply_by_panels(x, weight, start, y)
 
 
 def linear_backward(

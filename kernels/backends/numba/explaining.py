@@ -21,17 +21,28 @@ from kernels.backends.numba.grouped_in_place import tile_pixels
 from kernels.backends.numba.micro_kernel import PANEL_VECTORS, TILE_ROWS
 from kernels.geometry import ConvGeometry
 
+DOTS = ["dot products of each pixel with the weights, as it lies: there is one target channel"]
+
 
 def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]]:
     """Return for each pass a few lines: which loop nest, how it is cut, and why."""
     lanes = plan.lanes_of(dtype)
     if depthwise_plan.fits(geometry, lanes):
         return _in_place(geometry, lanes)
-    weights = choosing.weight_plan(geometry, dtype)
+    turned = choosing.exchanged(geometry, dtype)
+    weights = _accumulated(choosing.weight_plan(turned or geometry, dtype), dtype)
+    if turned is not None:
+        weights.append("x and the gradient are exchanged: there are more of x's channels")
+    forward, backward = plan.forward_plan(geometry, lanes), plan.backward_plan(geometry, lanes)
+    C, O = geometry.channels, geometry.out_channels
     return {
-        "forward": _gathered(plan.forward_plan(geometry, lanes), dtype),
-        "backward to the input": _gathered(plan.backward_plan(geometry, lanes), dtype),
-        "backward to the weights": _accumulated(weights, dtype),
+        "forward": DOTS
+        if choosing.takes_dots(geometry, C, O, dtype)
+        else _gathered(forward, dtype),
+        "backward to the input": (
+            DOTS if choosing.takes_dots(geometry, O, C, dtype) else _gathered(backward, dtype)
+        ),
+        "backward to the weights": weights,
     }
 
 
