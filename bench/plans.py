@@ -39,6 +39,7 @@ CONSTANTS: dict[str, tuple[ModuleType, ...]] = {
     "LEAST_TO_FETCH": (plan,),
     "MOST_TO_FETCH": (plan,),
     "LARGE_TARGET": (plan,),
+    "WIDE_TARGET": (plan,),
     "DIRECT_SHARES": (plan_cuts,),
     "LEAST_TILES": (plan_cuts,),
     "TASK_TILES": (winograd_cost, plan_cuts),

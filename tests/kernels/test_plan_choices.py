@@ -58,6 +58,8 @@ def test_few_pixels_are_gathered_together(sizes, chunk, rows, costs):
     ("sizes", "fetched"),
     [
         ((32, 1, 28, 64), 1),  # 6.4 MB to write
+        ((32, 10, 14, 256), 1),
+        ((32, 10, 28, 64), 0),
         ((8, 1, 28, 64), 0),  # 1.6 MB
         ((32, 16, 28, 64), 0),  # 6.4 MB, 16 terms
         ((8, 64, 28, 64), 1),  # 64 terms

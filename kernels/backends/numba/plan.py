@@ -61,6 +61,11 @@ meanwhile; and up to which it does so where the target, in float32, has more byt
 0.82 of the time, 64 to 1 backward 0.84, 4 to 64 0.86, but 16 to 64 1.03, and 9 to 32, 3.2 MB, 1.06.
 (On Zen 5, whose caches are faster, the first two took 1.08 and 1.04.)"""
 
+WIDE_TARGET = 160
+"""Target channels from which on tiles of any number of terms do so. On the same Xeon, through 1×1:
+32 images of 14×14, 12 channels to 256 0.69 of the time, 16 to 256 0.78, to 384 0.80, to 512 0.76,
+28 to 512 0.98; of 28×28, 12 to 160 0.90; but 16 to 128 0.98, to 64 1.1 to 1.3."""
+
 LEAST_PAIRED = 12
 """Terms from which on they are multiplied in pairs, see ``_pairs_terms``."""
 
@@ -299,7 +304,8 @@ def _fetches_target(s: Any) -> bool:
     """Tell whether tiles ask for the lines that they will write."""
     target = 4 * s["images"] * s["target_rows"] * s["target_columns"] * s["target_channels"]
     terms = s["terms"] // s["phases"]
-    return bool(terms >= LEAST_TO_FETCH or (terms <= MOST_TO_FETCH and target > LARGE_TARGET))
+    late = terms <= MOST_TO_FETCH or s["target_channels"] >= WIDE_TARGET
+    return bool(terms >= LEAST_TO_FETCH or (late and target > LARGE_TARGET))
 
 
 def is_winograd(cycles: Cycles | None) -> bool:
