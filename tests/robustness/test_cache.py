@@ -226,6 +226,7 @@ def test_compilation_is_announced_once(folder, caplog):
 
 WAITS = """
 import sys
+sys.path[0] = {root!r}  # not the folder where it is started
 {relu}
 print(flush=True)
 sys.stdin.read()
@@ -235,7 +236,8 @@ sys.stdin.read()
 def _waiting(folder: Path, wanted: str) -> subprocess.Popen[str]:
     """Start a process that computes a ReLU and then waits; return it when it does."""
     settings = {"NUMBA_CACHE_DIR": str(folder), ahead.VARIABLE: wanted}
-    process = start(WAITS.format(relu=RELU), stdin=subprocess.PIPE, **settings)
+    code = WAITS.format(relu=RELU, root=str(ROOT))
+    process = start(code, cwd=folder, stdin=subprocess.PIPE, **settings)
     assert process.stdout is not None
     assert process.stdout.readline() == RELU_GIVES
     return process
@@ -248,6 +250,9 @@ def _others(folder: Path) -> list[Path]:
 @pytest.mark.slow
 @pytest.mark.skipif(kernels.threads.largest() == 1, reason="needs a second CPU")
 def test_a_second_process_compiles_ahead_as_long_as_the_first_one_runs(tmp_path):
+    """Also where there is a folder of the package's name, which is not looked into."""
+    (tmp_path / "kernels").mkdir()
+    (tmp_path / "kernels" / "__init__.py").write_text("open('loaded', 'w').close()")
     process = _waiting(tmp_path, "1")
     limit = time.monotonic() + 120
     while not _others(tmp_path) and time.monotonic() < limit:
@@ -258,6 +263,7 @@ def test_a_second_process_compiles_ahead_as_long_as_the_first_one_runs(tmp_path)
     found = compiled_files(tmp_path)
     time.sleep(5)
     assert compiled_files(tmp_path) == found
+    assert not (tmp_path / "loaded").exists()
 
 
 def test_all_that_is_to_be_compiled_ahead_is_needed(monkeypatch):

@@ -82,7 +82,8 @@ def start(dtype: np.dtype[Any]) -> None:
     with contextlib.suppress(OSError):  # then this process compiles all by itself
         _processes.append(
             subprocess.Popen(
-                [sys.executable, "-m", __name__, dtype.name],
+                # -P: a folder "kernels" where it is started is not this package.
+                [sys.executable, "-P", "-m", __name__, dtype.name],
                 env=os.environ | settings,
                 stdin=subprocess.PIPE,  # is closed when this process ends, however it does
                 stdout=subprocess.DEVNULL,
