@@ -51,9 +51,7 @@ def get_backend() -> str:
     chosen = _in_context.get() or _process_default
     if chosen:
         return chosen
-    if ENVIRONMENT_VARIABLE not in os.environ:  # 0.2 µs, get() of what is not there 0.7
-        return DEFAULT_BACKEND
-    name = os.environ[ENVIRONMENT_VARIABLE]
+    name = os.environ.get(ENVIRONMENT_VARIABLE)
     return _known(name, f"environment variable {ENVIRONMENT_VARIABLE}") if name else DEFAULT_BACKEND
 
 

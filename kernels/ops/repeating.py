@@ -78,9 +78,11 @@ def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -
     def call(*arguments: P.args, **named: P.kwargs) -> R:
         meant: Any = named.get("backend")
         backend = dispatch.resolve(meant)
+        if not getattr(backend, "CAPTURES", False) or active() is not None:
+            return function(*arguments, **named)
         alike, arrays = [function, backend, len(arguments), *named], []
         for value in (*arguments, *named.values()):
-            if type(value) is _array:
+            if type(value) is _array and value.ndim:
                 alike.append((value.shape, value.strides, value.dtype))
                 arrays.append(value)
             else:
@@ -89,8 +91,6 @@ def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -
         try:
             known = calls.get(key, 0)
         except TypeError:  # an argument has no hash
-            return function(*arguments, **named)
-        if active() is not None or not getattr(backend, "CAPTURES", False):
             return function(*arguments, **named)
         if isinstance(known, Repeated):
             if check is not None:
@@ -109,10 +109,11 @@ def _repeatable(function: Callable[P, R], check: Callable[..., object] | None) -
 
 
 def _alike(value: Any) -> Any:
-    """Return what calls that are alike have in common: 1, 1.0 and True are not."""
+    """Return what settings that are alike have in common: 1, 1.0 and True are not.
+
+    An array without axes has no hash: it may stand for a number, which is looked at each time.
+    """
     kind = type(value)
-    if kind is np.ndarray:
-        return value.shape, value.strides, value.dtype
     return (kind, *map(_alike, value)) if kind is tuple else (kind, value)
 
 

@@ -54,6 +54,18 @@ def test_the_same_bits_on_any_number_of_threads(shape):
     compare_threads((8, shape[1], 28, 28), shape)
 
 
+@pytest.mark.parametrize("shape", [(1, 4, 1, 1), (2, 40, 1, 1), (3, 33, 1, 1)])
+def test_results_written_to_arrays_of_any_layout_have_the_same_bits(shape):
+    x, grad_y, weight = random(0, "float32", (2, shape[1], 6, 5), (2, shape[0], 6, 5), shape)
+    gradient = np.empty((shape[0], 2 * shape[1], 1, 1), "float32")[:, ::-2]
+    wanted = kernels.conv2d_backward_weight(grad_y, x, shape, backend="numba")
+    kernels.conv2d_backward_weight(grad_y, x, shape, backend="numba", out=gradient)
+    np.testing.assert_array_equal(gradient, wanted)
+    y = np.empty((2, shape[0], 6, 10), "float32")[..., ::2]
+    kernels.conv2d(x, weight, backend="numba", out=y)
+    np.testing.assert_array_equal(y, kernels.conv2d(x, weight, backend="numba"))
+
+
 @pytest.mark.parametrize("shape", [(1, 40, 1, 1), (2, 40, 1, 1), (40, 1, 1, 1)])
 def test_batches_of_no_image(shape):
     x, y = np.zeros((0, shape[1], 5, 5), "float32"), np.zeros((0, shape[0], 5, 5), "float32")

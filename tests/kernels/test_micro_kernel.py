@@ -12,8 +12,8 @@ import pytest
 from kernels.backends.numba import micro_kernel
 from kernels.backends.numba.cpu import REGISTER_BYTES
 from kernels.backends.numba.micro_kernel import (
+    ADJACENT,
     FETCHED_START,
-    NEIGHBOURS,
     NOTHING,
     ROWS,
     START,
@@ -86,7 +86,7 @@ def test_micro_kernel_at_the_edges_of_its_tiles(M, V, lengths, begin, fetched):
 @pytest.mark.parametrize("last", [1, None])
 @pytest.mark.parametrize(("begin", "fetched"), [(ZEROS, 0), (ZEROS, 9), (SUMS, 0), (SUMS, 9)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rows_that_are_neighbours_but_for_some_gaps(gaps, last, begin, fetched, dtype):
+def test_rows_that_are_adjacent_but_for_some_gaps(gaps, last, begin, fetched, dtype):
     """A's rows lie in the order of memory, those of C anywhere; ``last`` lanes of two vectors."""
     rng, M, terms, a_k, b_k = np.random.default_rng(0), 3 * HIGHEST + 5, 7, 90, 2 * LANES + 1
     lanes = REGISTER_BYTES // np.dtype(dtype).itemsize
@@ -101,7 +101,7 @@ def test_rows_that_are_neighbours_but_for_some_gaps(gaps, last, begin, fetched, 
         wanted[rows] += a[4 + places[:, :1] + k * a_k] * b[3 + k * b_k :][:V]
     micro_kernel.prepare(np.dtype(dtype))
     table = np.concatenate((_segments((terms,), 0), places)).reshape(-1)
-    _multiply(c, c, a, b, table, M, V, (begin, 1, a_k, b_k), fetched, NEIGHBOURS)
+    _multiply(c, c, a, b, table, M, V, (begin, 1, a_k, b_k), fetched, ADJACENT)
     np.testing.assert_allclose(c, wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -165,8 +165,8 @@ def test_tiles_of_one_vector_on_pairs_of_rows(M, lengths, begin, dtype):
 TILES = {
     **{f"{n}x2": micro_kernel._make_tile(n, 2) for n in micro_kernel.TILE_ROWS},
     f"{HIGHEST}x2-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True),
-    f"{HIGHEST}x2-neighbours": micro_kernel._make_tile(HIGHEST, 2, neighbours=1),
-    f"{HIGHEST}x2-neighbours-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True, neighbours=1),
+    f"{HIGHEST}x2-adjacent": micro_kernel._make_tile(HIGHEST, 2, adjacent=1),
+    f"{HIGHEST}x2-adjacent-ahead": micro_kernel._make_tile(HIGHEST, 2, ahead=True, adjacent=1),
     **{f"{n}-terms": micro_kernel._make_term_pair_tile(n) for n in micro_kernel.TILE_ROWS},
     **{f"{n}-rows": micro_kernel._make_row_pair_tile(n) for n in micro_kernel.TILE_ROWS},
 }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import kernels
-from kernels.backends.numba import addresses
+from kernels.backends.numba import addresses, tables
 from kernels.ops.repeating import MOST, TIMES
 from tests.kernels.comparing import random
 
@@ -118,11 +118,20 @@ def test_an_array_with_gaps_between_others_without():
 
 def test_where_array_objects_are_not_as_expected_calls_are_made_as_ever(monkeypatch):
     assert addresses.says_where()
-    monkeypatch.setattr(addresses, "DATA", addresses.DATA + 8)  # there are the dimensions
+    monkeypatch.setattr(addresses, "DATA", addresses.DATA + 8)  # how many axes there are
     assert not addresses.says_where()
+    monkeypatch.setattr(tables.OnOthers, "__call__", lambda *_: pytest.fail("was repeated"))
     for seed in range(OFTEN):
         (x,) = random(seed, "float32", (3, 7))
         np.testing.assert_array_equal(kernels.relu(x, backend="numba"), np.maximum(x, 0))
+
+
+@pytest.mark.parametrize("setting", [np.array, lambda n: (np.array(n), np.array(n))])
+def test_an_array_that_stands_for_a_number_is_looked_at_each_time(setting):
+    x, w = random(0, "float32", (2, 3, 8, 8), (4, 3, 3, 3))
+    for stride in (*(1,) * OFTEN, 2):
+        got = kernels.conv2d(x, w, stride=setting(stride), backend="numba")
+        np.testing.assert_array_equal(got, kernels.conv2d(x, w, stride=stride, backend="numba"))
 
 
 def test_a_list_is_no_key_but_an_argument():

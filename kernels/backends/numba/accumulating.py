@@ -26,7 +26,7 @@ from kernels.backends.numba.finishing import sum_pixels
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.loading import band_in_place, load_band
 from kernels.backends.numba.micro_kernel import (
-    NEIGHBOURS,
+    ADJACENT,
     ROWS,
     SUMS,
     ZEROS,
@@ -115,7 +115,7 @@ def _accumulate_direct(sums, add, c_from, c_to, rows, source, grad, ahead, then,
         m = (group * s.terms + c_from) * s.row
         for v in range(0, s.out_group, s.panel):
             V = s.panel if s.out_group - v > lanes(grad) else lanes(grad)
-            beside = NEIGHBOURS if lanes(grad) < V and s.ascending > 0 else ROWS * s.paired
+            beside = ADJACENT if lanes(grad) < V and s.ascending > 0 else ROWS * s.paired
             for i in range(0, rows, s.block_rows):
                 b = i * s.target_columns * g.pixel
                 multiply_panel(

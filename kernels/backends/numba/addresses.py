@@ -27,11 +27,6 @@ _char_in: Callable[[Any], ctypes.c_char] = ctypes.c_char.from_buffer
 _empty, _array, _byte = np.empty, np.ndarray, np.dtype(np.uint8)  # looked up once
 
 
-def address_in(array: NDArray[Any]) -> int:
-    """Return where a writeable array without gaps begins: 0.3 µs, ``array.ctypes.data`` 1.0."""
-    return _address_of(_char_in(array))
-
-
 def aligned(
     shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int, strides: tuple[int, ...]
 ) -> NDArray[Any]:
@@ -40,7 +35,7 @@ def aligned(
     return _array(shape, dtype, raw, -_address_of(_char_in(raw)) % ALIGNMENT, strides)
 
 
-def new(
+def new_result(
     shape: tuple[int, ...], dtype: np.dtype[Any], nbytes: int, strides: tuple[int, ...]
 ) -> NDArray[Any]:
     """Return an uninitialised array, aligned where that pays."""
@@ -56,10 +51,10 @@ def says_where() -> bool:
 
 
 def address_of(array: NDArray[Any]) -> int:
-    """Return where an array is, 0 if there is nothing in it."""
+    """Return where an array is, 0 if there is nothing in it: in 0.3 µs, ``ctypes.data`` 1.0."""
     if array.size == 0:
         return 0
     try:
-        return address_in(array)
+        return _address_of(_char_in(array))
     except (TypeError, ValueError, BufferError):  # read-only, or with gaps
         return int(array.ctypes.data)

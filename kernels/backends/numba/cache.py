@@ -30,6 +30,7 @@ from numba.core.compiler import CompileResult
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 
+from kernels.backends.numba.addresses import DATA
 from kernels.backends.numba.cpu import codegen_target
 
 FOLDER_PREFIX = "kernels-numba-"
@@ -82,7 +83,7 @@ class CheckedCache(NullCache):
 @functools.cache
 def cache_folder() -> Path:
     """Where compiled code is kept: below NUMBA_CACHE_DIR if set, else in the user's cache."""
-    versions = (sys.version_info[:2], numba.__version__, llvmlite.__version__, codegen_target())
+    versions = sys.version_info[:2], numba.__version__, llvmlite.__version__, codegen_target(), DATA
     digest = hashlib.sha256(repr(versions).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())

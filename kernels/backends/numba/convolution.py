@@ -49,14 +49,13 @@ def conv2d_backward_weight(
     grad_y: FloatArray, x: FloatArray, geometry: ConvGeometry, *, out: FloatArray
 ) -> None:
     """Multiply the transposed windows by the outputs' gradients, and sum over images."""
-    turned = exchanged(geometry, x.dtype) if out.flags.c_contiguous else None
-    if turned is None:
+    other = exchanged(geometry, x.dtype)
+    if other is None:
         run_accumulate(geometry, flat_input(x), flat_input(grad_y), out)
         return
-    O, C = out.shape[:2]
-    with FlatOutput(out.reshape(1, O, C)) as grad_weight:  # (1, C, O) in memory
-        target = grad_weight.reshape(C, O, 1, 1)
-        run_accumulate(turned, flat_input(grad_y), flat_input(x), target)
+    with FlatOutput(out[np.newaxis, :, :, 0, 0]) as turned:  # (1, C, O) in memory
+        target = turned.reshape(other.weight_shape)
+        run_accumulate(other, flat_input(grad_y), flat_input(x), target)
 
 
 def conv2d_backward_bias(grad_y: FloatArray, *, out: FloatArray) -> None:

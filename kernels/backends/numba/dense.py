@@ -13,7 +13,10 @@ from kernels.backends.numba.plan import lanes_of
 
 
 def linear(x: FloatArray, weight: FloatArray, bias: FloatArray | None, *, out: FloatArray) -> None:
-    """Take products of rows of x and rows of the weights: by vectors of rows, if they fill one."""
+    """Take products of rows of x and rows of the weights: by vectors of rows, if they fill one.
+
+    With one row of weights that is exchanged with x.
+    """
     start = np.zeros(len(weight), x.dtype) if bias is None else bias
     with FlatOutput(out) as y:
         if len(weight) == 1:

@@ -29,7 +29,7 @@ from kernels.backends.numba.dense_tables import (
 from kernels.backends.numba.jit import serial
 from kernels.backends.numba.memory import FlatOutput, flat_input
 from kernels.backends.numba.micro_kernel import (
-    NEIGHBOURS,
+    ADJACENT,
     PANEL_VECTORS,
     START,
     SUMS,
@@ -200,7 +200,7 @@ def _multiply(work, c, a, a_row, a_term, b, table, m_begin, m_end, v_begin, v_en
             for m in range(m_begin, m_end, BLOCK_ROWS):
                 multiply_panel(
                     c, work, a, work, work, table, 0, min(BLOCK_ROWS, m_end - m),
-                    min(panel, v_end - v), NEIGHBOURS, 0, 0, begin, m * width + v, zero,
+                    min(panel, v_end - v), ADJACENT, 0, 0, begin, m * width + v, zero,
                     m * a_row + k * a_term, a_term, near, panel, segment, segment + 1,
                 )  # fmt: skip
 

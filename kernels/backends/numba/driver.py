@@ -121,8 +121,8 @@ def _run_as(member, members, tables, counters):
                 if single < 0 and members > 1:
                     single, mine = done, add_at_once(counters, taken, 1) == 0
                 for share in range(shares if mine else 0):
-                    one = shares - 1 - share if backwards else share
-                    _run_share(tables, phase, end, work, entries, one, shares)
+                    number = shares - 1 - share if backwards else share
+                    _run_share(tables, phase, end, work, entries, number, shares)
             else:
                 if single >= 0:
                     _pass(counters, single, mine)
@@ -166,8 +166,8 @@ def run_tables(
     """Run the phases of tables that follow one another, on ``most`` threads.
 
     With 0 on as many as Numba is set to. (To set that for each call from Python took 2.7 µs.)
-    Behind the ``end`` of the tables there may be numbers of them that are to be addresses in
-    others of the OTHERS arrays, given as objects: where each is, in which array, how far in.
+    Behind the ``end`` of the tables it may say which of their numbers are to be addresses in other
+    arrays, whose objects are ``a`` to ``h``: where these numbers are, in which array, how far in.
     """
     tables = numbers
     if end < len(numbers):

@@ -57,7 +57,7 @@ gradient of 8 images of 28×28, 128 channels to 128, 0.92 to 0.94 of the time on
 (Emerald Rapids), others 0.97 to 1.01. With zeros, whose lines mostly are near, 16 to 32 channels
 forward by Winograd's algorithm would take 1.07."""
 
-NOTHING, TERMS, ROWS, NEIGHBOURS = range(4)
+NOTHING, TERMS, ROWS, ADJACENT = range(4)
 """What lies side by side in memory: terms or rows two by two, so that a tile of one vector
 multiplies pairs; or many rows, so that a tile of two need not look up where each is. In weight
 gradients the highest tile took 0.83 to 0.93 of the time so, on one thread of a Xeon (Emerald
@@ -70,7 +70,7 @@ def _times(sums: int) -> int:
 
 
 def _make_tile(
-    rows: int, vectors: int, *, ahead: bool = False, neighbours: int = 0
+    rows: int, vectors: int, *, ahead: bool = False, adjacent: int = 0
 ) -> Callable[..., Any]:
     """Make the product for ``rows`` rows by ``vectors`` vectors, the last with ``valid`` lanes.
 
@@ -100,7 +100,7 @@ def _make_tile(
                 for _ in range(terms // columns):
                     sums = rank_k_update(
                         sums, rows, times, columns, a, place, a_k, table, 2 * row, b, b_place, b_k,
-                        neighbours,
+                        adjacent,
                     )  # fmt: skip
                     place += columns * a_k
                     b_place += columns * b_k
@@ -110,7 +110,7 @@ def _make_tile(
                     prefetch(later, line)
                     line += lanes(c)
                 sums = rank_k_update(
-                    sums, rows, times, 1, a, place, a_k, table, 2 * row, b, b_place, b_k, neighbours
+                    sums, rows, times, 1, a, place, a_k, table, 2 * row, b, b_place, b_k, adjacent
                 )
                 place += a_k
                 b_place += b_k
@@ -207,16 +207,16 @@ def _make_wide_tile(rows: int) -> Callable[..., Any]:
     if rows < TILE_ROWS[0]:
         return plain
     ahead = _make_tile(rows, PANEL_VECTORS, ahead=True)
-    neighbours = _make_tile(rows, PANEL_VECTORS, neighbours=1)
-    neighbours_ahead = _make_tile(rows, PANEL_VECTORS, ahead=True, neighbours=1)
+    adjacent = _make_tile(rows, PANEL_VECTORS, adjacent=1)
+    adjacent_ahead = _make_tile(rows, PANEL_VECTORS, ahead=True, adjacent=1)
 
     @serial
     def tile(c, start, a, b, later, line, until, table, row, valid, beside, *steps):
         operands = c, start, a, b, later, line, until, table, row, valid, beside
-        if beside == NEIGHBOURS and table[2 * (row + rows - 1)] - table[2 * row] == rows - 1:
+        if beside == ADJACENT and table[2 * (row + rows - 1)] - table[2 * row] == rows - 1:
             if line < until:
-                return neighbours_ahead(*operands, *steps)
-            return neighbours(*operands, *steps)
+                return adjacent_ahead(*operands, *steps)
+            return adjacent(*operands, *steps)
         return ahead(*operands, *steps) if line < until else plain(*operands, *steps)
 
     return tile
@@ -272,7 +272,7 @@ def multiply_panel(
 
     ``beside`` says what lies side by side in memory. If V is one vector: TERMS, two by two A's
     columns, where B's rows are interleaved; ROWS, two by two those of A; or NOTHING. If it is more,
-    NEIGHBOURS says that rows of A may, for each is somewhere behind the one before.
+    ADJACENT says that rows of A may, for each is somewhere behind the one before.
     """
     steps = begin, c_place, start_place, a_place, a_k, b_place, b_k, first, last
     width = lanes(c)

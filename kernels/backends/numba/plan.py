@@ -304,8 +304,8 @@ def _fetches_target(s: Any) -> bool:
     """Tell whether tiles ask for the lines that they will write."""
     target = 4 * s["images"] * s["target_rows"] * s["target_columns"] * s["target_channels"]
     terms = s["terms"] // s["phases"]
-    late = terms <= MOST_TO_FETCH or s["target_channels"] >= WIDE_TARGET
-    return bool(terms >= LEAST_TO_FETCH or (late and target > LARGE_TARGET))
+    if_large = terms <= MOST_TO_FETCH or s["target_channels"] >= WIDE_TARGET
+    return bool(terms >= LEAST_TO_FETCH or (if_large and target > LARGE_TARGET))
 
 
 def is_winograd(cycles: Cycles | None) -> bool:

@@ -110,7 +110,8 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     _place_gradients(s, g, lanes)
     s["paired"], s["unused"] = pairing(s, geometry, lanes)
     taps = geometry.height.kernel * geometry.width.kernel
-    s["ascending"] = taps == 1 or s["source_channels"] % s["part_channels"] == 0
+    all_alike = taps == 1 or s["source_channels"] % s["part_channels"] == 0
+    s["ascending"] = all_alike and s["unused"] == 0
     total = int((s["groups"] * s["terms"] + (s["unused"] > 0)) * s["row"])
     if s["winograd"]:
         total = POINTS * apart(int(s["in_group"] * s["row"]), lanes)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kernels.backends.numba import threads
-from kernels.backends.numba.addresses import new, says_where
+from kernels.backends.numba.addresses import new_result, says_where
 from kernels.backends.numba.driver import OTHERS, run_tables
 from kernels.capturing import Capture
 
@@ -97,7 +97,7 @@ class OnOthers:
 
     def __call__(self, given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
         """Run them, and return what they wrote."""
-        results = [new(*layout) for layout in self.layouts]
+        results = [new_result(*layout) for layout in self.layouts]
         execute(self.numbers, self.end, (*map(id, given), *map(id, results), *self.unused))
         return results
 

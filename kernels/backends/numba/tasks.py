@@ -63,8 +63,9 @@ class Phase(NamedTuple):
     Its entries begin with the ``first`` of the table. If its tasks are in ``groups``, as equal in
     size as can be, a thread does those of a group in their order. One that ``leads`` runs together
     with the next: in turn a few tasks of each, where the second finds in the cache what the first
-    has read. Neither needs what the other writes, and only one has groups. ``backwards``, with its
-    last task first, a thread finds in its cache what it was the last to read in the phase before.
+    has read. Neither needs what the other writes, and only one has groups. ``backwards`` a
+    thread does its part from the last task on, whose data it was the last to read in the phase
+    before; that is for phases that neither lead, nor are led, nor have groups.
     """
 
     task: Task

@@ -37,7 +37,8 @@ def most() -> int:
 def run(driver: Callable[..., None], tables: Any, end: int, arrays: tuple[int, ...]) -> None:
     """Call a threaded driver: no more threads than allowed, no clash with other callers.
 
-    It is told how many threads it may use; 0 stands for those that Numba is set to.
+    It is told where the tables end, how many threads it may use, 0 standing for those that Numba is
+    set to, and where the objects of other arrays are.
     """
     limit = threads.limit()
     members = 1 if _forked else 0 if limit is None else min(limit, most())

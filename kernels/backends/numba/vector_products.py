@@ -67,14 +67,14 @@ def rank_k_update(
     b: Any,
     b_place: Any,
     b_step: Any,
-    neighbours: Any,
+    adjacent: Any,
 ) -> Any:
     """Add some columns of A times as many rows of B to a tile that has its sums ``times`` over.
 
     A tile is a tuple of ``rows`` rows of vectors. To ``tile[k % times, i, j]`` column k adds
     ``a[a_place + k · a_step + table[entry + 2 · i]]`` times
     ``b[b_place + k · b_step + j · lanes :][:lanes]``. A row's place is looked up once; of
-    ``neighbours`` it is the first one's, which the others follow.
+    ``adjacent`` it is the first one's, which the others follow.
     """
     vector, height, copies = tile.dtype, rows.literal_value, times.literal_value
     vectors = len(tile) // (height * copies)
@@ -83,7 +83,7 @@ def rank_k_update(
         sums, _, _, _, a_value, at, a_by, table_value, first, b_value, b_at, b_by, _ = arguments
         columns_of_a, vectors_of_b = [], []
         places = emit_pointer(context, builder, table, table_value, first)
-        if neighbours.literal_value:
+        if adjacent.literal_value:
             at = builder.add(at, builder.load(places))
         for _ in range(columns.literal_value):
             columns_of_a.append(emit_pointer(context, builder, a, a_value, at))
@@ -96,7 +96,7 @@ def rank_k_update(
         # unrolled and spilled.
         for i in range(height):
             place = ir.IntType(64)(i)
-            if not neighbours.literal_value:
+            if not adjacent.literal_value:
                 place = row_place(builder, places, i)
             for k, (column, values) in enumerate(zip(columns_of_a, vectors_of_b, strict=True)):
                 scalar = builder.load(builder.gep(column, [place]))
@@ -106,7 +106,7 @@ def rank_k_update(
         return context.make_tuple(builder, tile, items)
 
     operands = a, a_place, a_step, table, entry, b, b_place, b_step
-    return tile(tile, rows, times, columns, *operands, neighbours), generate
+    return tile(tile, rows, times, columns, *operands, adjacent), generate
 
 
 @intrinsic(prefer_literal=True)

@@ -32,13 +32,13 @@ def rank_k_update(
     b: FloatArray,
     b_place: int,
     b_step: int,
-    neighbours: int,
+    adjacent: int,
 ) -> Tile:
     """Return the tile plus columns of A times rows of B, column k to sums of number k % times."""
     size, width = len(tile) // times, len(tile[0])
     items = list(tile)
     places = table[entry : entry + 2 * rows : 2]
-    if neighbours:
+    if adjacent:
         places = table[entry] + np.arange(rows)
     for k in range(columns):
         column = a[a_place + k * a_step + places]

@@ -12,7 +12,7 @@ rows; between the two, a tile's values are in a small buffer that stays in the L
 from __future__ import annotations
 
 from kernels.backends.numba.jit import serial
-from kernels.backends.numba.micro_kernel import NEIGHBOURS, ROWS, SUMS, TERMS, ZEROS, multiply_panel
+from kernels.backends.numba.micro_kernel import ADJACENT, ROWS, SUMS, TERMS, ZEROS, multiply_panel
 from kernels.backends.numba.points import points_apart
 from kernels.backends.numba.vector import (
     add,
@@ -214,7 +214,7 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
             c = point * sums_apart + c_from * s.row + v
             multiply_panel(
                 sums, sums, work, work, later, table, s.first_term, c_to - c_from,
-                V, NEIGHBOURS if lanes(work) < V else ROWS * s.paired, line, min(end, line + step),
+                V, ADJACENT if lanes(work) < V else ROWS * s.paired, line, min(end, line + step),
                 SUMS if add else ZEROS, c, 0, point * sources_apart, s.pixel,
                 s.products_place + point * products_apart, s.panel, tiles, tiles + 1,
             )  # fmt: skip
