@@ -20,7 +20,14 @@ import numpy as np
 from bench import cases
 from bench.case_types import ConvCase
 from bench.contestants import backends
-from kernels.backends.numba import plan, plan_cuts, plan_terms, plan_weights, winograd_cost
+from kernels.backends.numba import (
+    plan,
+    plan_at_once,
+    plan_cuts,
+    plan_terms,
+    plan_weights,
+    winograd_cost,
+)
 from kernels.ops import repeating
 
 TURNS, TURN_SECONDS, FASTEST = 16, 0.02, 3
@@ -48,6 +55,11 @@ CONSTANTS: dict[str, tuple[ModuleType, ...]] = {
     "WINOGRAD_SUMS_BYTES": (plan_weights,),
     "MOST_PARTIALS": (plan_weights,),
     "PARTIAL_BYTES": (plan_weights,),
+    "MOST_TILES": (plan_at_once,),
+    "TILE_PRODUCTS": (plan_at_once,),
+    "LEAST_PRODUCTS": (plan_at_once,),
+    "GATHERED_CHANNELS": (plan_at_once,),
+    "ACCUMULATED_VECTORS": (plan_at_once,),
 }
 """The constants that decide how work is cut, and the modules that read each."""
 
@@ -102,6 +114,7 @@ def _set(variant: Variant) -> None:
             setattr(module, name, value)
     for planner in (plan.forward_plan, plan.backward_plan, plan_weights.weight_plan):
         planner.cache_clear()
+    plan_at_once.forget()
     repeating.forget()
 
 

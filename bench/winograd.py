@@ -21,7 +21,7 @@ import kernels
 from bench import cases
 from bench.case_types import BACKWARD_INPUT, BACKWARD_WEIGHT, FORWARD, ConvCase
 from bench.neighbours import conv
-from kernels.backends.numba import plan, plan_weights, winograd_cost
+from kernels.backends.numba import choosing, winograd_cost
 from kernels.geometry import ConvGeometry
 from kernels.ops import windows
 
@@ -49,11 +49,10 @@ def _geometry(case: ConvCase) -> ConvGeometry:
 
 
 def _cycles(geometry: ConvGeometry) -> dict[str, tuple[float, float] | None]:
-    lanes = plan.lanes_of(FLOAT)
     return {
-        FORWARD: plan.forward_plan(geometry, lanes).cycles,
-        BACKWARD_INPUT: plan.backward_plan(geometry, lanes).cycles,
-        BACKWARD_WEIGHT: plan_weights.weight_plan(geometry, lanes).cycles,
+        FORWARD: choosing.forward_plan(geometry, FLOAT).cycles,
+        BACKWARD_INPUT: choosing.backward_plan(geometry, FLOAT).cycles,
+        BACKWARD_WEIGHT: choosing.weight_plan(geometry, FLOAT).cycles,
     }
 
 
@@ -77,6 +76,7 @@ def _work(algorithm: str) -> None:
     cycles = (0.0, 1.0) if algorithm == DIRECT else (1.0, 0.0)
     for model in ("gather_cycles", "weight_cycles"):
         setattr(winograd_cost, model, lambda *sizes: cycles)
+        setattr(winograd_cost, f"{model}_at_once", lambda *sizes: cycles)
     known: dict[str, Callable[[], object]] = {}
     for line in sys.stdin:
         if line not in known:

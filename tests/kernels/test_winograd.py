@@ -14,7 +14,7 @@ import pytest
 
 import kernels
 from kernels import fused, tolerance
-from kernels.backends.numba import explaining, plan, plan_weights, winograd_cost
+from kernels.backends.numba import explaining, plan, plan_at_once, plan_weights, winograd_cost
 from kernels.crosscheck import winograd
 from kernels.crosscheck.drawing import Draw, tiled_sizes, tiled_window
 from kernels.geometry import Axis, ConvGeometry
@@ -29,12 +29,17 @@ PADDINGS = [0, 1, 2, ((1, 2), (0, 3))]
 CHANNELS = [(8, 33), (15, 16), (16, 17), (17, 8), (33, 15)]
 
 
-@pytest.fixture
-def always(monkeypatch):
-    """Have Winograd's algorithm chosen wherever it fits, however slow."""
+@pytest.fixture(params=["in tasks", "at once"])
+def always(monkeypatch, request):
+    """Have Winograd's algorithm chosen wherever it fits, however slow; all tiles at once or not."""
+    at_once = request.param == "at once"
     for model in ("gather_cycles", "weight_cycles"):
         monkeypatch.setattr(winograd_cost, model, lambda *sizes: (1.0, 0.0))
+        monkeypatch.setattr(winograd_cost, f"{model}_at_once", lambda *sizes: (1.0, 0.0))
     monkeypatch.setattr(winograd_cost, "LEAST_PIXELS", 0)
+    monkeypatch.setattr(plan_at_once, "MOST_TILES", 10**6 if at_once else -1)
+    monkeypatch.setattr(plan_at_once, "TILE_PRODUCTS", 1e-6)
+    monkeypatch.setattr(plan_at_once, "LEAST_PRODUCTS", 0)
     _forget_plans()
     yield
     monkeypatch.undo()
@@ -44,6 +49,7 @@ def always(monkeypatch):
 def _forget_plans():
     for planner in (plan.forward_plan, plan.backward_plan, plan_weights.weight_plan):
         planner.cache_clear()
+    plan_at_once.forget()
 
 
 def geometry_of(N, C, O, H, W, padding=1, groups=1):
@@ -52,11 +58,17 @@ def geometry_of(N, C, O, H, W, padding=1, groups=1):
     return ConvGeometry(N, C, O, groups, *axes)
 
 
+def plans(geometry, lanes=LANES):
+    return [
+        plan_at_once.forward_plan(geometry, lanes) or plan.forward_plan(geometry, lanes),
+        plan_at_once.backward_plan(geometry, lanes) or plan.backward_plan(geometry, lanes),
+        plan_at_once.weight_plan(geometry, lanes) or plan_weights.weight_plan(geometry, lanes),
+    ]
+
+
 def chosen(geometry, lanes=LANES):
     """Return for each pass whether its plan is Winograd's."""
-    weights = plan_weights.weight_plan(geometry, lanes).shape[0]
-    gathers = (plan.forward_plan(geometry, lanes), plan.backward_plan(geometry, lanes))
-    return [bool(gather.winograd) for gather in gathers] + [bool(weights["winograd"])]
+    return [bool(each.shape["winograd"][0]) for each in plans(geometry, lanes)]
 
 
 def assert_within_bound(x, weight, bias, grad_y, padding, reference="naive"):
@@ -124,9 +136,9 @@ def test_one_pixel_reaches_the_whole_tile_but_no_other(always):
 def test_a_biass_gradient_beside_the_weights(size, always):
     """A task's images lie rows of tiles apart, which reach over their ends."""
     g = geometry_of(8, 16, 20, size, size)
-    shape = plan_weights.weight_plan(g, LANES).shape[0]
-    assert shape["winograd"]
-    assert shape["chunk"] > 1
+    planned = plans(g)[2]
+    assert planned.shape[0]["winograd"]
+    assert planned.transforms or planned.shape[0]["chunk"] > 1
     x, weight, _, grad_y = drawn(8, 16, 20, size, size, 1, "float32")
     grad_weight, grad_bias = np.empty_like(weight), np.empty(20, "float32")
     fused.conv_backward(

@@ -79,7 +79,8 @@ def accumulate_task(work, call, number):
     first = 1 if s.parts > 1 or _size(g) > _size(s) else 0
     ahead = _rows_ahead(work, call, first, s, task, images, rows)
     if s.winograd > 0:
-        transform_sources(work, images, c_to - c_from, s)
+        tiles = images * s.tiles_down * s.tiles_across
+        transform_sources(work, tiles, c_to - c_from, work, 0, tiles, s)
         accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, g)
     else:
         then = _rows_ahead(work, call, 1 - first, s, task, images, rows)

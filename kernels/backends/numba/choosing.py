@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from kernels.backends.numba import depthwise_plan, depthwise_weight_plan, plan, plan_weights
+from kernels.backends.numba import (
+    depthwise_plan,
+    depthwise_weight_plan,
+    plan,
+    plan_at_once,
+    plan_weights,
+)
 from kernels.backends.numba.operands import PLAIN, Loaded
 from kernels.backends.numba.plan import Plan, lanes_of
 from kernels.backends.numba.plan_weights import WeightPlan
@@ -27,15 +33,17 @@ FEW_IMAGES, FEW_PIXELS = 8, 256
 def forward_plan(geometry: ConvGeometry, dtype: np.dtype[Any], read: Loaded = PLAIN) -> Plan:
     """Return the plan that gathers y from x."""
     lanes = lanes_of(dtype)
-    planned = depthwise_plan if _in_place(geometry, lanes, read) else plan
-    return planned.forward_plan(geometry, lanes)
+    if _in_place(geometry, lanes, read):
+        return depthwise_plan.forward_plan(geometry, lanes)
+    return plan_at_once.forward_plan(geometry, lanes) or plan.forward_plan(geometry, lanes)
 
 
 def backward_plan(geometry: ConvGeometry, dtype: np.dtype[Any], pulled: Loaded = PLAIN) -> Plan:
     """Return the plan that gathers x's gradient from y's."""
     lanes = lanes_of(dtype)
-    planned = depthwise_plan if _in_place(geometry, lanes, pulled) else plan
-    return planned.backward_plan(geometry, lanes)
+    if _in_place(geometry, lanes, pulled):
+        return depthwise_plan.backward_plan(geometry, lanes)
+    return plan_at_once.backward_plan(geometry, lanes) or plan.backward_plan(geometry, lanes)
 
 
 def takes_dots(geometry: ConvGeometry, sources: int, targets: int, dtype: np.dtype[Any]) -> bool:
@@ -75,7 +83,8 @@ def weight_plan(
         return depthwise_weight_plan.weight_plan(geometry, lanes)
     if read.plain and pulled.plain:
         geometry = _in_long_rows(geometry)
-    return plan_weights.weight_plan(geometry, lanes)
+    at_once = plan_at_once.weight_plan(geometry, lanes)
+    return at_once or plan_weights.weight_plan(geometry, lanes)
 
 
 @functools.lru_cache(maxsize=512)

@@ -33,7 +33,8 @@ def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]
     weights = _accumulated(choosing.weight_plan(turned or geometry, dtype), dtype)
     if turned is not None:
         weights.append("x and the gradient are exchanged: there are more of x's channels")
-    forward, backward = plan.forward_plan(geometry, lanes), plan.backward_plan(geometry, lanes)
+    forward = choosing.forward_plan(geometry, dtype)
+    backward = choosing.backward_plan(geometry, dtype)
     C, O = geometry.channels, geometry.out_channels
     return {
         "forward": DOTS
@@ -48,24 +49,39 @@ def explain(geometry: ConvGeometry, dtype: np.dtype[Any]) -> dict[str, list[str]
 
 def _gathered(chosen: plan.Plan, dtype: np.dtype[Any]) -> list[str]:
     size = chosen.points_size if chosen.winograd else chosen.plain_size
-    return [
+    lines = [
         *_algorithm(chosen.shape[0], chosen.cycles),
         *_tasks(chosen.shape[0], chosen.tasks, _panels(chosen.shape[0]), dtype),
-        f"packed weights: {_size(size, dtype)}",
     ]
+    if chosen.transforms:
+        channels = f"{chosen.part_channels} of {chosen.source_channels}"
+        return [
+            *lines,
+            _transforms(chosen.transforms, "sources", size, dtype),
+            f"a task transforms the weights of {channels} source channels when it needs them",
+        ]
+    return [*lines, f"packed weights: {_size(size, dtype)}"]
+
+
+def _transforms(tasks: int, what: str, size: int, dtype: np.dtype[Any]) -> str:
+    return (
+        f"all tiles are multiplied together: {tasks} tasks transform the {what} first, "
+        f"{_size(size, dtype)}"
+    )
 
 
 def _accumulated(chosen: plan_weights.WeightPlan, dtype: np.dtype[Any]) -> list[str]:
     shape = chosen.shape[0]
-    parts = chosen.parts * int(shape["parts"])
+    part = f"{shape['part_channels']} of {shape['source_channels']} source channels"
+    if chosen.transforms:
+        return [
+            *_algorithm(shape, chosen.cycles),
+            _transforms(chosen.transforms, "sources and gradients", chosen.size, dtype),
+            f"{chosen.tasks} tasks: {part}, whose sums are complete before they leave the cache",
+        ]
     return [
         *_algorithm(shape, chosen.cycles),
-        *_tasks(
-            shape,
-            parts,
-            f"{shape['part_channels']} of {shape['source_channels']} source channels",
-            dtype,
-        ),
+        *_tasks(shape, chosen.parts * int(shape["parts"]), part, dtype),
         f"{chosen.parts} partial results of {_size(chosen.size, dtype)}, added up in their order: "
         "the same bits on any number of threads",
     ]

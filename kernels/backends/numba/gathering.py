@@ -64,7 +64,8 @@ def gather_task(work, call, task):
     tile_terms = s.source_channels if s.winograd > 0 else s.terms // blocks
     ahead = rows_ahead(work, call, s, s, slot, calls, tile_terms)
     if s.winograd > 0:
-        transform_sources(work, images, s.source_channels, s)
+        tiles = images * s.tiles_down * s.tiles_across
+        transform_sources(work, tiles, s.source_channels, work, 0, tiles, s)
         convolve_winograd(to, rows, images, work, by, base, ahead, panel_from, panel_to, terms, s)
     else:
         if s.cleared > 0:

@@ -39,6 +39,7 @@ from kernels.backends.numba.vector import (
     load_rows,
     multiply,
     multiply_add,
+    pointer,
     store,
     store_each,
     store_first,
@@ -82,6 +83,12 @@ def pack_panel(work, call, index):
     if not is_packed(work, call, index, source, own * call[STEP_TARGET]):
         _pack(work, source, own, call, index, s)
     first = group * s.out_group + v
+    pack_biases(work, first, valid, call, s)
+
+
+@serial
+def pack_biases(work, first, valid, call, s):
+    """Put down what some target channels start from."""
     start = at_address(work, call[START])
     clear(start, first, valid)
     if call[BIASES] > 0:
@@ -93,32 +100,51 @@ def pack_panel(work, call, index):
 @serial
 def _pack(work, source, own, call, index, s):
     """Pack a panel of ``own`` channels, whose weights begin at ``source``."""
-    plain, points = at_address(work, call[PACKED]), at_address(work, call[POINTS])
-    width, place = lanes(work), index * s.terms * s.panel
-    if s.winograd == 0 and own < s.panel:
+    if s.winograd > 0:
+        apart = points_apart(s.in_group * s.panel, lanes(work))
+        points = pointer(at_address(work, call[POINTS]), index * 36 * apart)
+        pack_points(work, source, own, 0, s.in_group, points, apart, call, s)
+        return
+    plain, place, width = at_address(work, call[PACKED]), index * s.terms * s.panel, lanes(work)
+    if own < s.panel:
         clear(plain, place, s.terms * s.panel)
     most = _block_channels(min(call[STEP_SOURCE], call[STEP_TARGET]))
     for block in range(0, s.in_group, most):
         channels = min(most, s.in_group - block)
-        for lane in range(0, s.panel if s.winograd > 0 else own, width):
-            valid = max(0, min(width, own - lane))
-            if s.joined == 1:
-                first = source + block * call[STEP_SOURCE] + lane * call[STEP_TARGET]
-                _turn_weights(work, first, valid, channels, call)
-            else:
-                _turn_joined(work, block, channels, valid, call, s)
-            if s.winograd > 0:
-                _transform_filters(work, channels, points, index, block * s.panel + lane, call, s)
-            else:
-                to = place + block * s.panel + lane
-                _store_terms(work, channels, plain, to, valid, own, call, s)
+        for lane in range(0, own, width):
+            _turn(work, source, own, block, channels, lane, call, s)
+            to = place + block * s.panel + lane
+            _store_terms(work, channels, plain, to, min(width, own - lane), own, call, s)
     if s.paired > 0 and own * s.neighbours <= width:
-        if s.winograd > 0:
-            apart = points_apart(s.in_group * s.panel, width)
-            for point in range(36):
-                _pair_rows(points, (index * 36 + point) * apart, s.in_group, s.panel)
-        else:
-            _pair_rows(plain, place, s.terms, s.panel)
+        _pair_rows(plain, place, s.terms, s.panel)
+
+
+@serial
+def pack_points(work, source, own, first, count, points, apart, call, s):
+    """Transform a panel's 3×3 filters of some source channels, from the first on.
+
+    To [point][source channel][panel's channels], points ``apart``.
+    """
+    width = lanes(work)
+    for block in range(0, count, PACK_CHANNELS):
+        channels = min(PACK_CHANNELS, count - block)
+        for lane in range(0, s.panel, width):
+            _turn(work, source, own, first + block, channels, lane, call, s)
+            _transform_filters(work, channels, points, block * s.panel + lane, apart, call, s)
+    if s.paired > 0 and own <= width:
+        for point in range(36):
+            _pair_rows(points, point * apart, count, s.panel)
+
+
+@serial
+def _turn(work, source, own, block, channels, lane, call, s):
+    """Lay a vector of a panel's weights out as [source channel · tap][lane]."""
+    valid = max(0, min(lanes(work), own - lane))
+    if s.joined == 1:
+        first = source + block * call[STEP_SOURCE] + lane * call[STEP_TARGET]
+        _turn_weights(work, first, valid, channels, call)
+    else:
+        _turn_joined(work, block, channels, valid, call, s)
 
 
 @serial
@@ -194,11 +220,10 @@ PACK = Task(pack_panel)
 
 
 @serial
-def _transform_filters(work, channels, points, panel, place, call, s):
-    """Store the points of 3×3 filters from a place in a panel on: G g Gᵀ."""
+def _transform_filters(work, channels, points, to, apart, call, s):
+    """Store the points of 3×3 filters from a place on: G g Gᵀ."""
     taps, width = integers_at(call[TAPS], 0), lanes(work)
-    step, apart = (taps[1] - taps[0]) * width, points_apart(s.in_group * s.panel, width)
-    to = panel * 36 * apart + place
+    step = (taps[1] - taps[0]) * width
     for c in range(channels):
         first = (9 * c + taps[0]) * width
         column_0 = _g(load_rows(work, first, 3 * step, 2, 3))

@@ -77,6 +77,7 @@ class Plan:
     ``taps`` lists the window's taps in the order in which the weights are to be packed, for each of
     the pixels that share a vector, -1 for a weight of zero;
     ``cycles`` are the model's for the direct and for Winograd's algorithm, where there is a choice.
+    If there are ``transforms``, see ``plan_at_once``, these are tasks that come first.
     """
 
     shape: Table
@@ -85,6 +86,7 @@ class Plan:
     segments: Table
     taps: Table
     cycles: tuple[float, float] | None
+    transforms: int = 0
 
     @functools.cached_property
     def entries(self) -> tuple[Any, ...]:
@@ -133,8 +135,8 @@ class Plan:
 
     @property
     def packing_tasks(self) -> int:
-        """Panels of weights, or vectors of groups, each of which a task packs."""
-        return self.grouped or self.groups * self.panels
+        """Panels of weights, or vectors of groups, each of which a task packs; or transforms."""
+        return self.transforms or self.grouped or self.groups * self.panels
 
     @functools.cached_property
     def plain_size(self) -> int:
@@ -154,7 +156,10 @@ class Plan:
 
     @functools.cached_property
     def points_size(self) -> int:
-        """Elements of the weights, transformed for Winograd's."""
+        """Elements of the weights, transformed for Winograd's; of the sources, if these are."""
+        if self.transforms:
+            tiles = self.images * self.tiles_down * self.tiles_across
+            return POINTS * apart(tiles * self.pixel, self.panel // PANEL_VECTORS)
         size = apart(self.source_channels * self.panel, self.panel // PANEL_VECTORS)
         return POINTS * self.panels * size if self.winograd else 0
 

@@ -61,7 +61,8 @@ class WeightPlan:
     """A plan for the weight gradient: arrays for the tasks, and sizes for Python.
 
     ``groups`` of tasks accumulate, ``parts`` for each part of the source channels; ``blocks`` are
-    unpacked. A group has a task for each band of images, or is one.
+    unpacked. A group has a task for each band of images, or is one. If there are ``transforms``,
+    see ``plan_at_once``, these are tasks that come first.
     """
 
     shape: Table
@@ -73,6 +74,12 @@ class WeightPlan:
     size: int
     work: int
     cycles: tuple[float, float] | None
+    transforms: int = 0
+
+    @property
+    def slots(self) -> int:
+        """Tasks that each add up some pixels, for a bias's gradient."""
+        return self.transforms or self.parts
 
     @functools.cached_property
     def grouped(self) -> int:
@@ -107,7 +114,7 @@ def weight_plan(geometry: ConvGeometry, lanes: int) -> WeightPlan:
     s["row"] = -(-s["out_group"] // lanes) * lanes
     s["parts"] = -(-s["source_channels"] // s["part_channels"])
     s["block_rows"] = max(1, MOST_TERMS // max(1, s["target_columns"]))
-    _place_gradients(s, g, lanes)
+    place_gradients(s, g, lanes)
     s["paired"], s["unused"] = pairing(s, geometry, lanes)
     taps = geometry.height.kernel * geometry.width.kernel
     all_alike = taps == 1 or s["source_channels"] % s["part_channels"] == 0
@@ -145,7 +152,7 @@ def power_of_two(limit: int) -> int:
     return 1 << max(1, limit).bit_length() - 1
 
 
-def _place_gradients(s: Any, g: Any, lanes: int) -> None:
+def place_gradients(s: Any, g: Any, lanes: int) -> None:
     """Fill in how the gradients of a task's target pixels lie behind its source pixels.
 
     If these are all they load, tasks read them where they are: nothing is around them. The weight

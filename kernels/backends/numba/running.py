@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from kernels.backends.contract import FloatArray
 from kernels.backends.numba.accumulating import ACCUMULATE
+from kernels.backends.numba.accumulating_at_once import ACCUMULATE_AT_ONCE, TRANSFORM_BOTH
 from kernels.backends.numba.calls import (
     BIAS,
     BIASES,
@@ -42,6 +43,7 @@ from kernels.backends.numba.depthwise import GATHER_STRIDING, scatter_striding
 from kernels.backends.numba.depthwise_plan import GATHERS, SCATTERS
 from kernels.backends.numba.finishing import CLEAR_SLOTS, MERGE_MOMENTS
 from kernels.backends.numba.gathering import GATHER
+from kernels.backends.numba.gathering_at_once import GATHER_PANEL, TRANSFORM_SOURCES
 from kernels.backends.numba.grouped import ACCUMULATE_GROUPS, GATHER_GROUPS
 from kernels.backends.numba.grouped_in_place import accumulate_in_place, gather_in_place
 from kernels.backends.numba.grouped_packing import PACK_GROUPS, UNPACK_GROUPS
@@ -101,7 +103,9 @@ def by_input(weight: FloatArray) -> Weights:
 
 
 def _gathering(plan: Plan) -> tuple[Task, Task]:
-    """Return what packs the weights of a gather, and what runs it."""
+    """Return what packs the weights of a gather, or transforms its sources, and what runs it."""
+    if plan.transforms:
+        return TRANSFORM_SOURCES, GATHER_PANEL
     if plan.sliding == GATHERS:
         return PACK_GROUPS, GATHER_STRIDING
     if plan.sliding == SCATTERS:
@@ -111,8 +115,10 @@ def _gathering(plan: Plan) -> tuple[Task, Task]:
     return (PACK_GROUPS, GATHER_GROUPS) if plan.grouped else (PACK, GATHER)
 
 
-def _accumulating(plan: WeightPlan) -> tuple[Task, Task]:
-    """Return what sums a weight gradient, and what unpacks it."""
+def _accumulating(plan: WeightPlan) -> tuple[Task, Task | None]:
+    """Return what sums a weight gradient, and what unpacks it, if it must."""
+    if plan.transforms:
+        return ACCUMULATE_AT_ONCE, None
     if plan.depthwise:
         return accumulate_in_place(*plan.loops), UNPACK_GROUPS
     return (ACCUMULATE_GROUPS, UNPACK_GROUPS) if plan.grouped else (ACCUMULATE, UNPACK)
@@ -142,10 +148,11 @@ def gathering(
     in_bands = pooling is not None and plan.keeps_together(pooling.pool.height.stride)
     if pooling is not None and not in_bands:
         after.append(Phase(TAKE_WINNERS, geometry.batch, _team(geometry)))
-    passing = target is None and in_bands and not plan.depthwise and not plan.grouped
+    whole_tasks = plan.depthwise or plan.grouped or plan.transforms
+    passing = target is None and in_bands and not whole_tasks
     whole = math.prod(geometry.y_shape) if target is None and not passing else 0
     size = plain + points + start
-    kept = weights.in_pieces and keeps(size * source.itemsize)
+    kept = weights.in_pieces and not plan.transforms and keeps(size * source.itemsize)
 
     def entries(shared: FloatArray) -> list[Any]:
         memory = empty((size,), source.dtype) if kept else shared[whole:]
@@ -187,6 +194,8 @@ def accumulating(
     accumulate, unpack = _accumulating(plan)
     before = [] if slots is None else [Phase(CLEAR_SLOTS, 1, 1)]
     size = max(plan.parts * plan.size, 1)
+    if plan.transforms:
+        before.append(Phase(TRANSFORM_BOTH, plan.transforms, _team(geometry)))
 
     def entries(shared: FloatArray) -> list[Any]:
         table: list[Any] = [0] * ENTRIES
@@ -199,7 +208,9 @@ def accumulating(
         return table
 
     nest = Phase(accumulate, plan.tasks, _team(geometry), groups=plan.groups)
-    after = [Phase(unpack, plan.blocks, team_for(size * PACKING_WORK))]
+    after = []
+    if unpack is not None:
+        after.append(Phase(unpack, plan.blocks, team_for(size * PACKING_WORK)))
     return Job(before, nest, after, size, plan.work, entries)
 
 
@@ -230,7 +241,7 @@ def run_accumulate(
             run_jobs(others, source.dtype)
         return
     plan = weight_plan(geometry, source.dtype, read, pulled)
-    slots = None if grad_bias is None else np.empty((plan.parts, geometry.out_channels))
+    slots = None if grad_bias is None else np.empty((plan.slots, geometry.out_channels))
     flat = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     arguments = plan, geometry, source, grad, flat.reshape(-1)
     job = accumulating(*arguments, read=read, pulled=pulled, slots=slots)

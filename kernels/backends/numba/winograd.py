@@ -81,27 +81,27 @@ def _a(y):
 
 
 @serial
-def _source_tile(work, place, row, pixel, valid, inner, to, step):
+def _source_tile(work, place, row, pixel, valid, inner, points, to, step):
     """Store Bᵀ d B of a 6×6 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
     width = lanes(work)
     for j in range(6):
         column = _bt(load_rows_first(work, place + j * pixel, row, 5, valid, 6))
         store_each(column, work, inner + j * width, 6 * width, width)
     for i in range(6):
-        points = _bt(load_rows(work, inner + 6 * width * i, width, 5, 6))
-        store_each(points, work, to + 6 * step * i, step, valid)
+        along = _bt(load_rows(work, inner + 6 * width * i, width, 5, 6))
+        store_each(along, points, to + 6 * step * i, step, valid)
 
 
 @serial
-def _gradient_tile(work, place, row, pixel, valid, inner, to, step):
+def _gradient_tile(work, place, row, pixel, valid, inner, points, to, step):
     """Store A y Aᵀ of a 4×4 tile; its pixels are ``row`` and ``pixel`` apart, its points step."""
     width = lanes(work)
     for j in range(4):
         column = _a(load_rows_first(work, place + j * pixel, row, 3, valid, 4))
         store_each(column, work, inner + j * width, 6 * width, width)
     for i in range(6):
-        points = _a(load_rows(work, inner + 6 * width * i, width, 3, 4))
-        store_each(points, work, to + 6 * step * i, step, width)
+        along = _a(load_rows(work, inner + 6 * width * i, width, 3, 4))
+        store_each(along, points, to + 6 * step * i, step, width)
 
 
 @serial
@@ -124,15 +124,28 @@ def _target_tile(work, place, step, inner, target, to, row, pixel, rows, columns
 
 
 @serial
-def transform_sources(work, images, C, s):
-    """Transform the scratch buffer's tiles of so many images to [point][tile][channel].
+def all_tiles(s):
+    """Return how many tiles all images have."""
+    return s.images * -(-s.target_rows // 4) * s.tiles_across
 
-    Tiles, too, are ``s.pixel`` apart.
+
+@serial
+def tiles_of_band(task, s):
+    """Return the number of the first tile of a band of an image, and how many it has."""
+    down, band = -(-s.target_rows // 4), task % s.bands * s.tiles_down
+    first = (task // s.bands * down + band) * s.tiles_across
+    return first, min(s.tiles_down, down - band) * s.tiles_across
+
+
+@serial
+def transform_sources(work, count, C, points, first, tiles, s):
+    """Transform so many of the scratch buffer's tiles to ``points``, [point][tile][channel].
+
+    They are the ``first`` and the next of all ``tiles``, which are ``s.pixel`` apart, too.
     """
     width = lanes(work)
-    tiles = images * s.tiles_down * s.tiles_across
     apart = points_apart(tiles * s.pixel, width)
-    for tile in range(tiles):
+    for tile in range(count):
         across = tile % s.tiles_across
         down = tile // s.tiles_across % s.tiles_down
         image = tile // (s.tiles_across * s.tiles_down)
@@ -140,7 +153,7 @@ def transform_sources(work, images, C, s):
         for c in range(0, C, width):
             _source_tile(
                 work, s.scratch_place + pixel * s.pixel + c, s.scratch_columns * s.pixel, s.pixel,
-                min(width, C - c), s.inner_place, tile * s.pixel + c, apart,
+                min(width, C - c), s.inner_place, points, (first + tile) * s.pixel + c, apart,
             )  # fmt: skip
 
 
@@ -171,11 +184,11 @@ def convolve_winograd(
                 (panel * 36 + point) * weights_apart, s.panel, 0, 1,
             )  # fmt: skip
             line += step
-        _transform_products(target, rows, tiles, work, start, panel * s.panel, V, s)
+        transform_products(target, rows, tiles, work, start, panel * s.panel, V, s)
 
 
 @serial
-def _transform_products(target, rows, tiles, work, start, c, V, s):
+def transform_products(target, rows, tiles, work, start, c, V, s):
     """Transform a panel's products, a pixel's vectors side by side, as they lie in memory."""
     width, channels = lanes(work), s.target_channels
     apart = points_apart(tiles * s.panel, width)
@@ -208,7 +221,7 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
     products_apart = points_apart(tiles * s.panel, lanes(work))
     sums_apart = points_apart(s.source_channels * s.row, lanes(work))
     for v in range(0, s.out_group, s.panel):
-        _transform_gradients(work, tiles, v, s, g)
+        transform_gradients(work, tiles, v, work, s.products_place, 0, tiles, s, g)
         V = min(s.panel, s.row - v)
         for point in range(36):
             c = point * sums_apart + c_from * s.row + v
@@ -222,10 +235,14 @@ def accumulate_winograd(sums, add, c_from, c_to, images, work, ahead, table, s, 
 
 
 @serial
-def _transform_gradients(work, tiles, v, s, g):
+def transform_gradients(work, count, v, points, place, first, tiles, s, g):
+    """Transform a panel of the gradients, from channel ``v`` on, to [point][tile][channel].
+
+    See ``transform_sources``; the points begin at ``place``.
+    """
     O, width = s.target_channels, lanes(work)
     apart = points_apart(tiles * s.panel, width)
-    for tile in range(tiles):
+    for tile in range(count):
         across = tile % s.tiles_across
         down = tile // s.tiles_across % s.tiles_down
         image = tile // (s.tiles_across * s.tiles_down)
@@ -234,5 +251,5 @@ def _transform_gradients(work, tiles, v, s, g):
             _gradient_tile(
                 work, g.scratch_place + pixel * g.pixel + c, g.scratch_columns * g.pixel, g.pixel,
                 min(width, O - c), s.inner_place,
-                s.products_place + tile * s.panel + c - v, apart,
+                points, place + (first + tile) * s.panel + c - v, apart,
             )  # fmt: skip

@@ -2,10 +2,9 @@
 
 ``python -m bench.winograd`` measures both algorithms beside the model's figures, ``--grid`` where
 the choice changes. The numbers below were fitted to runs of both on 2 threads of a Xeon (Emerald
-Rapids): of 102 passes the model chose the slower algorithm for 7, and was off by 12 % on average;
-8 images of 1024×7×7 take 18 and 46 % longer so, an image of 64×7×7 21 to 46 %, the others up to 14.
-Zen 4's numbers, which were here before, chose it for 27, by up to 96 %, and were off by 38 %. There
-only a multiplication is taken to cost more now; that was not measured.
+Rapids); since all tiles may be multiplied together, the model chose the slower algorithm for 1 of
+the 66 passes of ``--grid``, by 2 %. Zen 4's numbers, which were here before, chose it for 27 of
+102, by up to 96 %. There only a multiplication is taken to cost more now; that was not measured.
 """
 
 from __future__ import annotations
@@ -43,8 +42,7 @@ PARTIAL = 4
 
 BEYOND, CACHED_BYTES = 17, 7 * 2**20
 """Cycles to move a vector from and to memory beyond the caches, and what these hold of the
-transformed weights, which are four times as large as the weights. So 512 channels of 7×7 are faster
-directly, unless there are many images."""
+transformed weights, which are four times as large as the weights; see ``plan_at_once``."""
 
 LEAST_PIXELS = 64
 """Target pixels in all below which convolutions are computed directly: there is little to gain, and
@@ -84,6 +82,26 @@ def weight_cycles(
     passes = 2 + tiles / TASK_TILES
     each = _of_tiles(tiles, channels, target_vectors, lanes)
     return direct * products, each + passes * POINTS * (PARTIAL + _beyond(products)) * products
+
+
+def gather_cycles_at_once(
+    images: int, rows: int, columns: int, source_channels: int, target_vectors: int, lanes: int
+) -> tuple[float, float]:
+    """Estimate the cycles of a gather, the second where all tiles are multiplied together."""
+    sizes = images, rows, columns, source_channels, target_vectors, lanes
+    tiles = images * -(-rows // TILE) * -(-columns // TILE)
+    each = _of_tiles(tiles, source_channels, target_vectors, lanes)
+    return gather_cycles(*sizes)[0], each + FILTERED * source_channels * target_vectors
+
+
+def weight_cycles_at_once(
+    images: int, rows: int, columns: int, channels: int, target_vectors: int, lanes: int
+) -> tuple[float, float]:
+    """Estimate the cycles of a weight gradient, likewise."""
+    sizes = images, rows, columns, channels, target_vectors, lanes
+    tiles = images * -(-rows // TILE) * -(-columns // TILE)
+    each = _of_tiles(tiles, channels, target_vectors, lanes)
+    return weight_cycles(*sizes)[0], each + UNPACKED * channels * target_vectors
 
 
 def _of_tiles(tiles: int, channels: int, target_vectors: int, lanes: int) -> float:
