@@ -7,8 +7,8 @@ ARGS ?=
 COVERAGE := COVERAGE_FILE=$(CURDIR)/build/coverage/data $(BIN)/coverage
 COVERED := tests/kernels tests/cnn
 
-.PHONY: help train test crosscheck conformance conformance-full coverage kills \
-	bench bench-full bench-compare peers check readme clean
+.PHONY: help train test crosscheck conformance conformance-environment conformance-full coverage \
+	kills bench bench-full bench-compare peers check readme clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -44,6 +44,8 @@ test: $(VENV)/.dev  ## all tests, on as many processes as there are cores
 crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARGS="--cases 3000"
 	$(BIN)/python -m kernels check --backend numpy $(ARGS)
 	$(BIN)/python -m kernels check --backend numba $(ARGS)
+
+conformance-environment: $(VENV)/.conformance
 
 conformance: $(VENV)/.conformance  ## ONNX's and PyTorch's own tests, and a tenth of the random cases
 	$(BIN)/python -m pytest tests/conformance --table results/conformance.md $(ARGS)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from kernels.backends.numba.cache import cache_folder
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -45,7 +47,7 @@ def test_trains_from_an_empty_folder(wheel: Path, tmp_path: Path):
     subprocess.run(
         [python, "-m", "cnn", "train", "--epochs", "1"],
         cwd=elsewhere,
-        env={"PATH": "", "HOME": str(tmp_path)},
+        env={"PATH": "", "HOME": str(tmp_path), "NUMBA_CACHE_DIR": str(cache_folder().parent)},
         check=True,
         capture_output=True,
     )
