@@ -41,6 +41,7 @@ CONSTANTS: dict[str, tuple[ModuleType, ...]] = {
     "LEAST_TASKS": (plan_cuts, plan, plan_weights),
     "FEW_PIXELS": (plan_weights,),
     "MANY_SUMS": (plan_weights,),
+    "CORE_TASKS": (plan,),
     "FEW_WEIGHTS": (plan,),
     "ENOUGH_PIXELS": (plan,),
     "LEAST_TO_FETCH": (plan,),

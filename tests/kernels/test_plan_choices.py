@@ -35,10 +35,18 @@ def forward(images, channels, size, targets, kernel=1, stride=1):
         ((8, 512, 14, 512), 2),  # 1 MiB of weights
     ],
 )
-def test_tasks_have_whole_pixels_where_they_have_enough_of_them(sizes, parts):
+def test_tasks_have_whole_pixels_where_they_have_enough_of_them(sizes, parts, costs):
+    costs.setattr(plan, "largest", lambda: 4)
     chosen = forward(*sizes)
     assert chosen.parts == parts
     assert chosen.tasks >= LEAST_TASKS
+
+
+@pytest.mark.parametrize(("cores", "parts"), [(1, 1), (2, 1), (3, 2), (4, 2), (64, 2)])
+def test_eight_tasks_are_enough_for_two_cores(cores, parts, costs):
+    costs.setattr(plan, "largest", lambda: cores)
+    assert forward(8, 512, 14, 512).slots == 8
+    assert forward(8, 512, 14, 512).parts == parts
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What the loop nests of a convolution read: sizes, tables of offsets, and the algorithm chosen.
 
-Everything here is decided in plain Python from the shapes alone, so that results have the same bits
-whatever the number of threads. Sizes are in elements of flat channels-last memory.
+Everything here is decided in plain Python; what bits depend on from the shapes alone, so that they
+are the same whatever the number of threads. Sizes are in elements of flat channels-last memory.
 
 A gather (forward, or backward to the input) is cut into tasks: some images (``chunk``), a band of
 target rows, a part of the target's channels. The source rows that a task needs are copied, with
@@ -41,6 +41,7 @@ from kernels.backends.numba.points import apart
 from kernels.backends.numba.tasks import fixed
 from kernels.backends.numba.winograd_cost import POINTS
 from kernels.geometry import ConvGeometry
+from kernels.threads import largest
 
 FEW_WEIGHTS, ENOUGH_PIXELS = 80 * 1024, 56
 """Weights, 320 KiB in float32, up to which images are cut into tasks of whole pixels, not by
@@ -48,6 +49,13 @@ panels, where a task has enough of them. On 2 threads of a Xeon (Emerald Rapids)
 that write parts of the same pixels are in each other's way: 8 images of 28×28, 1 channel to 64
 through 1×1 0.49 of the time, 16 to 64 0.65, 3 to 64 through 3×3 0.75; 256 to 128 backward through
 1×1 of stride 2 0.79. Of 24 pixels a task, 128 channels of 7×7 would take 1.16."""
+
+CORE_TASKS = 4
+"""Tasks for each core from which on images are not cut by panels besides: cores would load and
+transform the same sources, and write parts of the same pixels. On 2 threads of a Xeon (Emerald
+Rapids), forward and backward to the input: 8 tasks of 64 channels, 4 images of 28×28 0.89 and 0.92
+of the time, 32 of 8×8 1.08 and 0.71, of 48 channels 0.86, 8 images of 128×28×28 0.93, one of
+64×56×56 through 1×1 0.85; but 4 tasks of 128×14×14 0.99 and 1.04."""
 
 LEAST_SHARED = 100_000
 """Multiply-adds from which on vectors are filled by weights of zero forward, or between groups, or
@@ -366,7 +374,7 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
             cut = in_place(cut, rows, columns, pixel, what.lanes)
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
-    if groups == 1 and tasks < LEAST_TASKS:
+    if groups == 1 and tasks < min(LEAST_TASKS, CORE_TASKS * largest()):
         part_panels = max(1, panels * tasks // LEAST_TASKS)
     whole_pixels = part_panels == panels and not (vectors or winograd)
     return cut | {
