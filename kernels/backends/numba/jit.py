@@ -14,6 +14,7 @@ import numba
 from numba import types
 
 from kernels.backends.numba.cache import CheckedCache
+from kernels.backends.numba.naming import named
 from kernels.backends.numba.parts import FOR_PARTS
 
 FLAGS: dict[str, Any] = {
@@ -38,13 +39,18 @@ PRANGE_ONLY = {
 
 _NO_WRAPPERS: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-serial = numba.njit(**FLAGS, **_NO_WRAPPERS, **FOR_PARTS)
-inlined = numba.njit(**FLAGS, **_NO_WRAPPERS, **FOR_PARTS, forceinline=True)
+
+def _named(decorator: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda function: decorator(named(function))
+
+
+serial = _named(numba.njit(**FLAGS, **_NO_WRAPPERS, **FOR_PARTS))
+inlined = _named(numba.njit(**FLAGS, **_NO_WRAPPERS, **FOR_PARTS, forceinline=True))
 
 # Loops over the items of a tuple have to be unrolled before LLVM decides what is in registers: as
 # a part of its task a loop over 12 sums ran at 4 GFLOP/s instead of 117. Of more than 10 turns LLVM
 # leaves a loop as it is, for Intel's CPUs at least: those are emitted, as by ``add_products``.
-unrolled = numba.njit(**FLAGS, **_NO_WRAPPERS)
+unrolled = _named(numba.njit(**FLAGS, **_NO_WRAPPERS))
 
 _get_num_threads = types.ExternalFunction("get_num_threads", types.intc())
 _set_num_threads = types.ExternalFunction("set_num_threads", types.void(types.intc))

@@ -23,6 +23,7 @@ from numba.extending import lower_builtin
 from kernels.backends.numba import ahead
 from kernels.backends.numba.cache import CheckedCache
 from kernels.backends.numba.jit import FLAGS
+from kernels.backends.numba.naming import named
 from kernels.backends.numba.parts import FOR_TASKS
 
 
@@ -53,7 +54,7 @@ class Standalone:
         *,
         alone: bool = False,
     ) -> None:
-        self._function = function
+        self._function = named(function)
         self._alone = alone
         self._needs = needs
         self._pointers, self._integers = pointers, integers
