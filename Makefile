@@ -39,7 +39,7 @@ train: $(VENV)/.base  ## train the MNIST CNN on the embedded digits; ARGS="..." 
 	$(BIN)/python -m cnn train $(ARGS)
 
 test: $(VENV)/.dev  ## all tests, on as many processes as there are cores
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 crosscheck: $(VENV)/.base  ## the fast backends against the naive reference; ARGS="--cases 3000"
 	$(BIN)/python -m kernels check --backend numpy $(ARGS)

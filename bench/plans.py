@@ -42,6 +42,7 @@ CONSTANTS: dict[str, tuple[ModuleType, ...]] = {
     "FEW_PIXELS": (plan_weights,),
     "MANY_SUMS": (plan_weights,),
     "CORE_TASKS": (plan,),
+    "PIXEL_WEIGHTS": (plan,),
     "FEW_WEIGHTS": (plan,),
     "ENOUGH_PIXELS": (plan,),
     "LEAST_TO_FETCH": (plan,),

@@ -45,8 +45,9 @@ def test_tasks_have_whole_pixels_where_they_have_enough_of_them(sizes, parts, co
 @pytest.mark.parametrize(("cores", "parts"), [(1, 1), (2, 1), (3, 2), (4, 2), (64, 2)])
 def test_eight_tasks_are_enough_for_two_cores(cores, parts, costs):
     costs.setattr(plan, "largest", lambda: cores)
-    assert forward(8, 512, 14, 512).slots == 8
-    assert forward(8, 512, 14, 512).parts == parts
+    assert forward(8, 256, 14, 512).slots == 8
+    assert forward(8, 256, 14, 512).parts == parts
+    assert forward(8, 512, 14, 512).parts == 2  # 167 weights a pixel
 
 
 @pytest.mark.parametrize(

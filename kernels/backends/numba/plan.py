@@ -50,12 +50,14 @@ that write parts of the same pixels are in each other's way: 8 images of 28×28,
 through 1×1 0.49 of the time, 16 to 64 0.65, 3 to 64 through 3×3 0.75; 256 to 128 backward through
 1×1 of stride 2 0.79. Of 24 pixels a task, 128 channels of 7×7 would take 1.16."""
 
-CORE_TASKS = 4
+CORE_TASKS, PIXEL_WEIGHTS = 4, 100
 """Tasks for each core from which on images are not cut by panels besides: cores would load and
-transform the same sources, and write parts of the same pixels. On 2 threads of a Xeon (Emerald
+transform the same sources, and write parts of the same pixels. But where there are more weights for
+each pixel, a core is to read those that it packed itself. On 2 threads of a Xeon (Emerald
 Rapids), forward and backward to the input: 8 tasks of 64 channels, 4 images of 28×28 0.89 and 0.92
 of the time, 32 of 8×8 1.08 and 0.71, of 48 channels 0.86, 8 images of 128×28×28 0.93, one of
-64×56×56 through 1×1 0.85; but 4 tasks of 128×14×14 0.99 and 1.04."""
+64×56×56 through 1×1 0.85; but 4 tasks of 128×14×14 0.99 and 1.04, and 256 weights a pixel, 32 of
+64×7×7 backward through 7×7 from 128, 1.23."""
 
 LEAST_SHARED = 100_000
 """Multiply-adds from which on vectors are filled by weights of zero forward, or between groups, or
@@ -360,12 +362,13 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
     in_group = what.source_channels // groups
     vectors = group_vectors(in_group, out_group, groups, what.lanes)
     pixel = pixel_step(vectors * what.lanes * in_group or part_channels, what.lanes)
+    taps = what.geometry.height.kernel * what.geometry.width.kernel
+    weights = taps * in_group * what.target_channels
+    pixels = images * rows.target_size * columns.target_size
     if winograd:
         cut = winograd_cut(images, rows, columns, pixel, what.lanes, shares or panels)
     else:
-        taps = what.geometry.height.kernel * what.geometry.width.kernel
-        pixels = images * rows.target_size * columns.target_size // LEAST_TASKS
-        few = taps * in_group * what.target_channels <= FEW_WEIGHTS and pixels >= ENOUGH_PIXELS
+        few = weights <= FEW_WEIGHTS and pixels // LEAST_TASKS >= ENOUGH_PIXELS
         shares = shares or (1 if few else min(panels, DIRECT_SHARES))
         cut = direct_cut(images, rows, columns, pixel, what.beside, what.lanes, shares)
         if vectors:
@@ -374,7 +377,10 @@ def _sizes(what: Gathering, winograd: bool, shares: int | None) -> dict[str, int
             cut = in_place(cut, rows, columns, pixel, what.lanes)
     tasks = -(-images // cut["chunk"]) * cut["bands"]
     part_panels = panels
-    if groups == 1 and tasks < min(LEAST_TASKS, CORE_TASKS * largest()):
+    enough = LEAST_TASKS
+    if weights <= PIXEL_WEIGHTS * pixels:
+        enough = min(enough, CORE_TASKS * largest())
+    if groups == 1 and tasks < enough:
         part_panels = max(1, panels * tasks // LEAST_TASKS)
     whole_pixels = part_panels == panels and not (vectors or winograd)
     return cut | {
