@@ -40,6 +40,7 @@ def name_of(*held):
     return closure(*held).__qualname__
 
 
+@pytest.mark.compiled
 def test_a_closure_is_named_by_what_it_closes_over():
     assert name_of(1) == name_of(1)
     assert len({name_of(1), name_of(2), name_of(1.0), name_of("1"), name_of(True)}) == 5
@@ -51,6 +52,7 @@ def test_what_is_no_closure_keeps_its_name():
     assert named(name_of).__qualname__ == "name_of"
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("value", [[1], (1, 2), object(), None])
 def test_what_has_no_name_cannot_be_closed_over(value):
     with pytest.raises(TypeError, match="may close over numbers and functions; got"):

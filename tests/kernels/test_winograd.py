@@ -19,6 +19,7 @@ from kernels.crosscheck import winograd
 from kernels.crosscheck.drawing import Draw, tiled_sizes, tiled_window
 from kernels.geometry import Axis, ConvGeometry
 from kernels.lazy import Pull, Read
+from kernels.ops import repeating
 from tests.kernels.comparing import assert_within, compare_threads, random
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,7 @@ def _forget_plans():
     for planner in (plan.forward_plan, plan.backward_plan, plan_weights.weight_plan):
         planner.cache_clear()
     plan_at_once.forget()
+    repeating.forget()
 
 
 def geometry_of(N, C, O, H, W, padding=1, groups=1):
