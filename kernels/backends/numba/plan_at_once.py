@@ -39,7 +39,7 @@ Of the time, forward, backward to the input and to the weights, on 2 threads of 
 Rapids): 8 images of 512×7×7 0.55, 0.51, 0.51; of 512×4×4 0.48, 0.48, 0.51; of 256×14×14 0.79, 0.78,
 0.93; one of 256×8×8 0.66, 0.67, 0.87; 2 of 512×7×7 to 128 channels 0.74, 0.63, 0.95. But of 98
 tiles of 128 channels 1.07, 1.05, 1.28, of 512 of 512 channels 0.93, 0.90, 1.21. 128 channels of 16
-tiles, 0.90, 0.86, 0.92, are left out: below 14,500 pairs replays keep packed weights."""
+tiles, 0.90, 0.86, 0.92, could be let in; below 14,500 pairs replays keep packed weights."""
 
 GATHERED_CHANNELS, ACCUMULATED_VECTORS = 128, 2
 """Source channels whose weights a task transforms together, 576 KiB in float32; and vectors of
