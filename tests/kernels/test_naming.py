@@ -48,6 +48,19 @@ def test_a_closure_is_named_by_what_it_closes_over():
     assert name_of(closure(1)) != name_of(closure(2))
 
 
+def test_a_closure_is_named_once():
+    function = closure(1)
+    name = function.__qualname__
+    assert named(function).__qualname__ == name
+
+
+@pytest.mark.compiled
+def test_a_closure_that_was_not_named_cannot_be_closed_over():
+    held = 1
+    with pytest.raises(TypeError, match="may close over numbers and functions; got"):
+        closure(lambda x: held + x)
+
+
 def test_what_is_no_closure_keeps_its_name():
     assert named(name_of).__qualname__ == "name_of"
 

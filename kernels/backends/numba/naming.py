@@ -22,13 +22,18 @@ def named(function: Any) -> Any:
     Raises
     ------
     TypeError
-        If it closes over something that has no such name itself.
+        If it closes over something that has no such name itself, as a closure that was not named.
     """
-    if function.__closure__ and not numba.config.DISABLE_JIT:
+    if _needs_a_name(function) and not numba.config.DISABLE_JIT:
         held = [_name_of(cell.cell_contents) for cell in function.__closure__]
         digest = hashlib.sha256(repr(held).encode()).hexdigest()[:DIGITS]
         function.__qualname__ += f"_{digest}"
+        function.is_named = True
     return function
+
+
+def _needs_a_name(function: FunctionType) -> bool:
+    return bool(function.__closure__) and not hasattr(function, "is_named")
 
 
 def _name_of(value: Any) -> str:
@@ -36,7 +41,6 @@ def _name_of(value: Any) -> str:
     if isinstance(value, (bool, int, float, str)):
         return repr(value)
     function = getattr(value, "py_func", getattr(value, "_defn", value))
-    is_intrinsic = function is getattr(value, "_defn", None)
-    if isinstance(function, FunctionType) and not (is_intrinsic and function.__closure__):
+    if isinstance(function, FunctionType) and not _needs_a_name(function):
         return f"{function.__module__}.{function.__qualname__}"
     raise TypeError(f"a compiled function may close over numbers and functions; got {value!r}")

@@ -84,24 +84,22 @@ def weight_cycles(
     return direct * products, each + passes * POINTS * (PARTIAL + _beyond(products)) * products
 
 
-def gather_cycles_at_once(
-    images: int, rows: int, columns: int, source_channels: int, target_vectors: int, lanes: int
-) -> tuple[float, float]:
+def gather_cycles_at_once(*sizes: int) -> tuple[float, float]:
     """Estimate the cycles of a gather, the second where all tiles are multiplied together."""
-    sizes = images, rows, columns, source_channels, target_vectors, lanes
-    tiles = images * -(-rows // TILE) * -(-columns // TILE)
-    each = _of_tiles(tiles, source_channels, target_vectors, lanes)
-    return gather_cycles(*sizes)[0], each + FILTERED * source_channels * target_vectors
+    return gather_cycles(*sizes)[0], _at_once(FILTERED, *sizes)
 
 
-def weight_cycles_at_once(
-    images: int, rows: int, columns: int, channels: int, target_vectors: int, lanes: int
-) -> tuple[float, float]:
+def weight_cycles_at_once(*sizes: int) -> tuple[float, float]:
     """Estimate the cycles of a weight gradient, likewise."""
-    sizes = images, rows, columns, channels, target_vectors, lanes
+    return weight_cycles(*sizes)[0], _at_once(UNPACKED, *sizes)
+
+
+def _at_once(
+    each: int, images: int, rows: int, columns: int, channels: int, target_vectors: int, lanes: int
+) -> float:
+    """Return the cycles of Winograd's algorithm with ``each`` for a channel's taps for a vector."""
     tiles = images * -(-rows // TILE) * -(-columns // TILE)
-    each = _of_tiles(tiles, channels, target_vectors, lanes)
-    return weight_cycles(*sizes)[0], each + UNPACKED * channels * target_vectors
+    return _of_tiles(tiles, channels, target_vectors, lanes) + each * channels * target_vectors
 
 
 def _of_tiles(tiles: int, channels: int, target_vectors: int, lanes: int) -> float:
